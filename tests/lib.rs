@@ -1,0 +1,1 @@
+//! Tests that belong to no single crate: tidy, official vectors, end to end.
