@@ -1,0 +1,172 @@
+use primitives::{Bytes, ChainSpec, Header};
+use state::{ReadError, StateReader, WorldState};
+
+use crate::{BlockHashes, CallOutcome, CallRequest, ExecutionError, InvalidTransaction, call};
+
+/// The gas of a plain transfer: nothing costs less.
+const TRANSFER_GAS: u64 = 21_000;
+
+/// Why there is no estimate, in geth's words.
+#[derive(Debug, thiserror::Error)]
+pub enum EstimateError {
+    /// The value alone takes all that the sender has.
+    #[error("insufficient funds for transfer")]
+    InsufficientFundsForTransfer,
+    /// Not even the highest limit allowed is enough.
+    #[error("gas required exceeds allowance ({allowance})")]
+    ExceedsAllowance {
+        /// The highest limit that was tried.
+        allowance: u64,
+    },
+    /// It reverts, however much gas there is.
+    #[error("{}", crate::revert_message(output))]
+    Reverted {
+        /// What the contract said.
+        output: Bytes,
+    },
+    /// It breaks a rule of the machine, however much gas there is.
+    #[error("{reason}")]
+    Halted {
+        /// geth's text.
+        reason: String,
+    },
+    /// It could not be executed at all.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
+}
+
+impl From<ReadError> for EstimateError {
+    fn from(error: ReadError) -> Self {
+        Self::Execution(error.into())
+    }
+}
+
+/// The smallest gas limit with which a call does not fail, by bisection as geth does it.
+///
+/// The search begins at `request.gas`, or at the block's gas limit if that is below 21 000, and
+/// never above `gas_max` (0 is no limit) nor what the sender can pay for.
+///
+/// # Errors
+///
+/// [`EstimateError`] says which limit was in the way, or what the call itself said.
+pub fn estimate_gas<R: StateReader>(
+    spec: &ChainSpec,
+    header: &Header,
+    world: &mut WorldState<R>,
+    ancestors: BlockHashes<'_>,
+    request: &CallRequest,
+    gas_max: u64,
+) -> Result<u64, EstimateError> {
+    let mut low = TRANSFER_GAS - 1;
+    let mut high = if request.gas >= TRANSFER_GAS { request.gas } else { header.gas_limit };
+    high = high.min(affordable_gas(world, request)?);
+    if gas_max != 0 {
+        high = high.min(gas_max);
+    }
+    let allowance = high;
+
+    let mut request = request.clone();
+    let mut attempt = |gas| {
+        request.gas = gas;
+        match call(spec, header, world, ancestors, &request) {
+            Ok(outcome) => Ok(Some(outcome)),
+            // More gas may help.
+            Err(ExecutionError::Invalid(InvalidTransaction::IntrinsicGas { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    while low + 1 < high {
+        let middle = low + (high - low) / 2;
+        match attempt(middle)? {
+            Some(CallOutcome::Success { .. }) => high = middle,
+            Some(CallOutcome::Revert { .. } | CallOutcome::Halt { .. }) | None => low = middle,
+        }
+    }
+    if high < allowance {
+        return Ok(high);
+    }
+    match attempt(allowance)? {
+        Some(CallOutcome::Success { .. }) => Ok(allowance),
+        Some(CallOutcome::Revert { output, .. }) => Err(EstimateError::Reverted { output }),
+        Some(CallOutcome::Halt { reason, .. }) if reason != "out of gas" => {
+            Err(EstimateError::Halted { reason })
+        }
+        Some(CallOutcome::Halt { .. }) | None => Err(EstimateError::ExceedsAllowance { allowance }),
+    }
+}
+
+/// How much gas the sender can pay for at the price offered; all there is if the price is 0.
+fn affordable_gas<R: StateReader>(
+    world: &mut WorldState<R>,
+    request: &CallRequest,
+) -> Result<u64, EstimateError> {
+    if request.max_fee_per_gas == 0 {
+        return Ok(u64::MAX);
+    }
+    let balance =
+        world.account(request.from)?.map_or_else(Default::default, |account| account.balance);
+    if !request.value.is_zero() && request.value >= balance {
+        return Err(EstimateError::InsufficientFundsForTransfer);
+    }
+    let gas = (balance - request.value) / primitives::U256::from(request.max_fee_per_gas);
+    Ok(u64::try_from(gas).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use primitives::{Hardfork, TxKind, U256};
+
+    use super::*;
+    use crate::testing::{CONTRACT, FUNDS, SENDER, STRANGER, header, spec, world};
+
+    fn estimate(code: &[u8], request: &CallRequest, gas_max: u64) -> Result<u64, EstimateError> {
+        let (spec, mut world) = (spec(Hardfork::London), world(code));
+        estimate_gas(&spec, &header(&spec), &mut world, &|_| Ok(None), request, gas_max)
+    }
+
+    fn request() -> CallRequest {
+        CallRequest { from: SENDER, to: TxKind::Call(CONTRACT), ..CallRequest::default() }
+    }
+
+    #[test]
+    fn finds_the_smallest_limit_that_does() {
+        let transfer =
+            CallRequest { to: TxKind::Call(STRANGER), value: U256::from(1), ..request() };
+        assert_eq!(estimate(&[], &transfer, 0).unwrap(), 21_000);
+        // SSTORE(0, 1): two pushes, a cold slot, a new value.
+        assert_eq!(
+            estimate(&[0x60, 1, 0x60, 0, 0x55], &request(), 0).unwrap(),
+            21_000 + 6 + 22_100
+        );
+        // Reverts unless 50 000 gas are left: GAS PUSH2 LT PUSH1 9 JUMPI STOP .. JUMPDEST REVERT(0, 0)
+        let picky = [0x61, 0xc3, 0x50, 0x5a, 0x10, 0x60, 9, 0x57, 0, 0x5b, 0x60, 0, 0x60, 0, 0xfd];
+        assert_eq!(estimate(&picky, &request(), 0).unwrap(), 21_000 + 3 + 2 + 50_000);
+    }
+
+    #[test]
+    fn says_why_there_is_no_limit() {
+        let text = |code: &[u8], request: &CallRequest, gas_max| {
+            estimate(code, request, gas_max).unwrap_err().to_string()
+        };
+        assert_eq!(text(&[0x60, 0, 0x60, 0, 0xfd], &request(), 0), "execution reverted");
+        assert_eq!(text(&[0xfe], &request(), 0), "invalid opcode: INVALID");
+        assert_eq!(
+            text(&[0x5b, 0x60, 0, 0x56], &request(), 0),
+            "gas required exceeds allowance (10000000)"
+        );
+        let store = [0x60, 1, 0x60, 0, 0x55];
+        assert_eq!(text(&store, &request(), 30_000), "gas required exceeds allowance (30000)");
+        assert_eq!(
+            text(&store, &CallRequest { gas: 25_000, ..request() }, 0),
+            "gas required exceeds allowance (25000)"
+        );
+        let fee = FUNDS / 22_000;
+        let priced =
+            CallRequest { max_fee_per_gas: fee, max_priority_fee_per_gas: fee, ..request() };
+        assert_eq!(text(&store, &priced, 0), "gas required exceeds allowance (22000)");
+        let broke = CallRequest { value: U256::from(FUNDS), max_fee_per_gas: 10, ..request() };
+        assert_eq!(text(&[0], &broke, 0), "insufficient funds for transfer");
+        let unpaid = CallRequest { value: U256::from(FUNDS + 1), ..request() };
+        assert!(text(&[0], &unpaid, 0).starts_with("insufficient funds for gas * price + value"));
+    }
+}
