@@ -1,0 +1,314 @@
+//! What everybody reads: one moment of the database.
+
+use std::{fmt, sync::Arc};
+
+use primitives::{
+    B256, BlockBody, BlockNumHash, Bytes, Header, Receipt, SealedBlock, SealedHeader,
+    TotalDifficulty,
+};
+use rocksdb::DB;
+use state::{Layers, StateChanges};
+
+use crate::{
+    StateAt, StorageError,
+    codec::{bad, decode, decode_u64, decode_u256},
+    database::Pinned,
+    history,
+    schema::{Column, block_key, meta, parse_block_key, parse_place},
+};
+
+/// How far behind the head unexecuted blocks count in [`View::unexecuted_bytes`], in blocks. Older
+/// ones will hardly ever be executed.
+const UNEXECUTED_DEPTH_MAX: u64 = 4_096;
+
+/// The database as it stood when one commit was done.
+///
+/// Everything read through one view agrees with everything else read through it. Cheap to clone; as
+/// long as one is held, the data it pins stays on the disk.
+#[derive(Clone)]
+pub struct View {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pinned: Pinned,
+    layers: Layers,
+    head: Option<BlockNumHash>,
+    base: BlockNumHash,
+}
+
+impl View {
+    /// Pins the database as it stands now.
+    pub(crate) fn now(
+        db: Arc<DB>,
+        layers: Layers,
+        head: Option<BlockNumHash>,
+        base: BlockNumHash,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { pinned: Pinned::now(db), layers, head, base }) }
+    }
+
+    pub(crate) fn pinned(&self) -> &Pinned {
+        &self.inner.pinned
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.inner.layers
+    }
+
+    /// The newest canonical block; `None` before the genesis block is written.
+    #[must_use]
+    pub fn head(&self) -> Option<BlockNumHash> {
+        self.inner.head
+    }
+
+    /// The canonical block whose state is on the disk. Number and hash are zero before the genesis
+    /// block is written.
+    #[must_use]
+    pub fn base(&self) -> BlockNumHash {
+        self.inner.base
+    }
+
+    /// The hash of the canonical block at this height.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails or holds something that does not decode. So do all reads below.
+    pub fn canonical_hash(&self, number: u64) -> Result<Option<B256>, StorageError> {
+        let key = number.to_be_bytes();
+        let Some(value) = self.pinned().record(Column::Canonical, &key)? else { return Ok(None) };
+        B256::try_from(&*value).map(Some).map_err(|_| bad(Column::Canonical, &key, "is not a hash"))
+    }
+
+    /// The height of a block, canonical or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn number_of(&self, hash: B256) -> Result<Option<u64>, StorageError> {
+        let Some(value) = self.pinned().record(Column::Numbers, hash.as_slice())? else {
+            return Ok(None);
+        };
+        decode_u64(Column::Numbers, hash.as_slice(), &value).map(Some)
+    }
+
+    /// The hashes of all blocks at this height, side blocks too, in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn hashes_at(&self, number: u64) -> Result<Vec<B256>, StorageError> {
+        let mut cursor = self.pinned().prefix(Column::Headers, &number.to_be_bytes());
+        let mut hashes = Vec::new();
+        while let Some((key, _)) = cursor.item()? {
+            let id =
+                parse_block_key(key).ok_or_else(|| bad(Column::Headers, key, "has a bad key"))?;
+            hashes.push(id.hash);
+            cursor.advance();
+        }
+        Ok(hashes)
+    }
+
+    /// A header, canonical or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn header(&self, hash: B256) -> Result<Option<SealedHeader>, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(None) };
+        let header = self.of_block::<Header>(Column::Headers, BlockNumHash { number, hash })?;
+        Ok(header.map(|header| SealedHeader::new(header, hash)))
+    }
+
+    /// The canonical header at this height.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn header_by_number(&self, number: u64) -> Result<Option<SealedHeader>, StorageError> {
+        let Some(hash) = self.canonical_hash(number)? else { return Ok(None) };
+        let header = self.of_block::<Header>(Column::Headers, BlockNumHash { number, hash })?;
+        Ok(header.map(|header| SealedHeader::new(header, hash)))
+    }
+
+    /// A block's transactions and ommers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn body(&self, hash: B256) -> Result<Option<BlockBody>, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(None) };
+        self.of_block(Column::Bodies, BlockNumHash { number, hash })
+    }
+
+    /// A block, canonical or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn block(&self, hash: B256) -> Result<Option<SealedBlock>, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(None) };
+        let id = BlockNumHash { number, hash };
+        let Some(header) = self.of_block::<Header>(Column::Headers, id)? else { return Ok(None) };
+        let Some(body) = self.of_block::<BlockBody>(Column::Bodies, id)? else { return Ok(None) };
+        Ok(Some(SealedBlock::from_parts_unchecked(header, body, hash)))
+    }
+
+    /// A block's receipts; `None` for unknown blocks and those that have never been executed.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn receipts(&self, hash: B256) -> Result<Option<Vec<Receipt>>, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(None) };
+        self.of_block(Column::Receipts, BlockNumHash { number, hash })
+    }
+
+    /// The work up to and including a block.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn td(&self, hash: B256) -> Result<Option<TotalDifficulty>, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(None) };
+        let key = block_key(BlockNumHash { number, hash });
+        let Some(value) = self.pinned().record(Column::Td, &key)? else { return Ok(None) };
+        decode_u256(Column::Td, &key, &value).map(|td| Some(TotalDifficulty::new(td)))
+    }
+
+    /// The canonical block that holds a transaction, and the transaction's place in it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn transaction_place(
+        &self,
+        tx_hash: B256,
+    ) -> Result<Option<(BlockNumHash, usize)>, StorageError> {
+        let key = tx_hash.as_slice();
+        let Some(value) = self.pinned().record(Column::TxIndex, key)? else { return Ok(None) };
+        let wrong = |why| bad(Column::TxIndex, key, why);
+        let (number, index) = parse_place(&value).ok_or_else(|| wrong("is not a place"))?;
+        let hash = self
+            .canonical_hash(number)?
+            .ok_or_else(|| wrong("points above the canonical chain"))?;
+        let index = usize::try_from(index).map_err(|_| wrong("is not a place"))?;
+        Ok(Some((BlockNumHash { number, hash }, index)))
+    }
+
+    /// Whether the block's state can be read. A block that left the canonical chain before the base
+    /// must be executed again first.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn is_executed(&self, hash: B256) -> Result<bool, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(false) };
+        let key = block_key(BlockNumHash { number, hash });
+        Ok(self.pinned().record(Column::Unexecuted, &key)?.is_none())
+    }
+
+    /// Whether the trie after this block is here, so that a child of it can be executed.
+    #[must_use]
+    pub fn has_trie(&self, hash: B256) -> bool {
+        self.head().is_some() && (hash == self.base().hash || self.layers().contains(hash))
+    }
+
+    /// The size of the unexecuted side blocks not far behind the head, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn unexecuted_bytes(&self) -> Result<u64, StorageError> {
+        let head = self.head().map_or(0, |head| head.number);
+        let lowest = head.saturating_sub(UNEXECUTED_DEPTH_MAX).to_be_bytes();
+        let mut cursor = self.pinned().cursor(Column::Unexecuted, &lowest, None);
+        let mut bytes = 0_u64;
+        while let Some((key, value)) = cursor.item()? {
+            bytes = bytes.saturating_add(decode_u64(Column::Unexecuted, key, value)?);
+            cursor.advance();
+        }
+        Ok(bytes)
+    }
+
+    /// The state after a block: any canonical one, and any executed one above the base.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::UnknownBlock`], [`StorageError::NoState`], or as [`Self::canonical_hash`].
+    pub fn state_at(&self, hash: B256) -> Result<StateAt, StorageError> {
+        if self.head().is_some() && hash == self.base().hash {
+            return Ok(StateAt::base(self.clone()));
+        }
+        if let Some(layers) = self.layers().view(hash) {
+            return Ok(StateAt::layered(self.clone(), layers));
+        }
+        let number = self.number_of(hash)?.ok_or(StorageError::UnknownBlock(hash))?;
+        if number < self.base().number && self.canonical_hash(number)? == Some(hash) {
+            return Ok(StateAt::past(self.clone(), number));
+        }
+        Err(StorageError::NoState(hash))
+    }
+
+    /// The values after canonical block `to` of every account and slot that the canonical blocks
+    /// above it changed, up to and including `from` but not above the base. Flat values only.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`]; [`StorageError::Corrupt`] too if a block in between has no
+    /// record of its changes.
+    pub fn history_diff(&self, from: u64, to: u64) -> Result<StateChanges, StorageError> {
+        history::diff(self, from.min(self.base().number), to)
+    }
+
+    /// Code by its hash.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn code(&self, code_hash: B256) -> Result<Option<Bytes>, StorageError> {
+        let code = self.pinned().record(Column::Codes, code_hash.as_slice())?;
+        Ok(code.map(|code| Bytes::copy_from_slice(&code)))
+    }
+
+    /// The address (20 bytes) or slot (32 bytes) behind a hash that the state's keys use.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn preimage(&self, hash: B256) -> Result<Option<Bytes>, StorageError> {
+        let preimage = self.pinned().record(Column::Preimages, hash.as_slice())?;
+        Ok(preimage.map(|preimage| Bytes::copy_from_slice(&preimage)))
+    }
+
+    /// The genesis configuration that the database was initialised with or [`crate::Writer::set_config`]
+    /// was given, as geth's JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Empty`] before the genesis block is written, or as [`Self::canonical_hash`].
+    pub fn genesis_config_json(&self) -> Result<String, StorageError> {
+        let json = self.pinned().record(Column::Meta, meta::CONFIG)?.ok_or(StorageError::Empty)?;
+        String::from_utf8(json.to_vec())
+            .map_err(|_| bad(Column::Meta, meta::CONFIG, "is not UTF-8"))
+    }
+
+    fn of_block<T: alloy_rlp::Decodable>(
+        &self,
+        column: Column,
+        id: BlockNumHash,
+    ) -> Result<Option<T>, StorageError> {
+        let key = block_key(id);
+        let Some(value) = self.pinned().record(column, &key)? else { return Ok(None) };
+        decode(column, &key, &value).map(Some)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("head", &self.head())
+            .field("base", &self.base())
+            .finish_non_exhaustive()
+    }
+}
