@@ -1,0 +1,232 @@
+use std::sync::{
+    Mutex,
+    mpsc::{Receiver, SyncSender, sync_channel},
+};
+
+use super::*;
+use crate::{error::ArgumentError, params::Params, parse};
+
+/// `echo` answers its one parameter, `fail` fails, `panic` panics, `big` says much.
+pub(crate) fn methods() -> Methods {
+    let mut methods = Methods::default();
+    methods.add(
+        "test_echo",
+        Weight::Light,
+        Box::new(|raw| {
+            let mut params = Params::new(raw)?;
+            let text = params.required(parse::string)?;
+            params.end()?;
+            Ok(json(&format!("\"{text}\"")))
+        }),
+    );
+    methods.add("test_null", Weight::Heavy, Box::new(|_| Ok(json("null"))));
+    methods.add(
+        "test_fail",
+        Weight::Light,
+        Box::new(|_| Err(RpcError::refused("header not found"))),
+    );
+    methods.add("test_panic", Weight::Light, Box::new(|_| panic!("on purpose")));
+    methods.add("test_heavyPanic", Weight::Heavy, Box::new(|_| panic!("on purpose")));
+    methods.add(
+        "test_big",
+        Weight::Light,
+        Box::new(|_| Ok(json(&format!("\"{}\"", "x".repeat(1000))))),
+    );
+    methods
+}
+
+fn json(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap()
+}
+
+fn dispatcher() -> Dispatcher {
+    let limits =
+        DispatchLimits { batch_items: 3, response_bytes: 1500, ..DispatchLimits::default() };
+    Dispatcher::new(methods(), limits)
+}
+
+async fn ask(body: &str) -> String {
+    let answer = dispatcher().answer(body.as_bytes()).await.unwrap_or_default();
+    String::from_utf8(answer).unwrap()
+}
+
+fn refusal(code: i32, message: &str) -> String {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{{\"code\":{code},\"message\":\"{message}\"}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn an_id_comes_back_as_it_was_sent() {
+    for id in ["1", "-1.5e3", "\"a\\u0000b\"", "null", "true", "18446744073709551616"] {
+        let answer =
+            ask(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"test_echo","params":["hi"]}}"#))
+                .await;
+        assert_eq!(answer, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"hi\"}}\n"));
+    }
+}
+
+#[tokio::test]
+async fn answers_what_is_not_a_request_in_geths_words() {
+    for body in ["{", "nul", "\u{feff}{}", "]", "{\"id\":1,}"] {
+        assert_eq!(ask(body).await, refusal(-32700, "parse error"), "{body}");
+    }
+    for body in [
+        "null",
+        "1",
+        "\"\"",
+        "true",
+        "{}",
+        r#"{"id":[1],"method":"test_echo"}"#,
+        r#"{"id":{},"method":"test_echo"}"#,
+        r#"{"method":1}"#,
+    ] {
+        assert_eq!(ask(body).await, refusal(-32600, "invalid request"), "{body}");
+    }
+    assert_eq!(ask("[]").await, refusal(-32600, "empty batch"));
+    assert_eq!(ask("[1,1,1,1]").await, refusal(-32600, "batch too large"));
+    assert_eq!(ask("").await, "");
+}
+
+#[tokio::test]
+async fn deep_nesting_is_refused_without_deep_recursion() {
+    let nested = "[".repeat(100_000);
+    assert_eq!(ask(&nested).await, refusal(-32700, "parse error"));
+    let params = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let answer = ask(&format!(r#"{{"id":1,"method":"test_echo","params":{params}}}"#)).await;
+    assert!(answer.contains("-32602"), "{answer}");
+}
+
+#[tokio::test]
+async fn unknown_methods_are_named_in_the_answer() {
+    let answer = ask(r#"{"id":7,"method":"eth_nothing"}"#).await;
+    assert_eq!(
+        answer,
+        "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32601,\"message\":\"the method eth_nothing does not exist/is not available\"}}\n"
+    );
+}
+
+#[tokio::test]
+async fn parameters_are_refused_in_geths_words() {
+    for (params, message) in [
+        ("[]", "missing value for required argument 0"),
+        ("null", "missing value for required argument 0"),
+        ("[null]", "missing value for required argument 0"),
+        ("[\"a\",1]", "too many arguments, want at most 1"),
+        ("{}", "non-array args"),
+        ("1", "non-array args"),
+        (
+            "[1]",
+            "invalid argument 0: json: cannot unmarshal non-string into Go value of type string",
+        ),
+    ] {
+        let answer = ask(&format!(r#"{{"id":1,"method":"test_echo","params":{params}}}"#)).await;
+        assert!(
+            answer.contains(&format!("{{\"code\":-32602,\"message\":\"{message}\"}}")),
+            "{answer}"
+        );
+    }
+    assert_eq!(ArgumentError::NotAnArray.to_string(), "non-array args");
+}
+
+#[tokio::test]
+async fn a_batch_keeps_its_order_and_omits_notifications() {
+    let answer = ask(
+        r#" [{"id":2,"method":"test_echo","params":["b"]},{"method":"test_echo","params":["n"]},{"id":1,"method":"test_null"}]"#,
+    )
+    .await;
+    assert_eq!(
+        answer,
+        "[{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":\"b\"},{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}]\n"
+    );
+}
+
+#[tokio::test]
+async fn notifications_are_executed_and_not_answered() {
+    assert_eq!(ask(r#"{"method":"test_echo","params":["n"]}"#).await, "");
+    assert_eq!(ask(r#"[{"method":"test_panic"}]"#).await, "");
+}
+
+#[tokio::test]
+async fn a_panicking_method_costs_its_caller_the_answer_only() {
+    for method in ["test_panic", "test_heavyPanic"] {
+        let answer = ask(&format!(r#"{{"id":1,"method":"{method}"}}"#)).await;
+        assert!(
+            answer.contains(r#"{"code":-32603,"message":"method handler crashed"}"#),
+            "{answer}"
+        );
+    }
+    assert!(ask(r#"{"id":1,"method":"test_null"}"#).await.contains("\"result\":null"));
+}
+
+#[tokio::test]
+async fn a_batch_stops_growing_at_the_limit() {
+    let call = r#"{"id":1,"method":"test_big"}"#;
+    let answer = ask(&format!("[{call},{call}]")).await;
+    assert!(answer.contains("xxx"));
+    assert!(answer.contains(r#"{"code":-32003,"message":"response too large"}"#), "{answer}");
+    let single = Dispatcher::new(
+        methods(),
+        DispatchLimits { response_bytes: 10, ..DispatchLimits::default() },
+    );
+    let answer = single.answer(call.as_bytes()).await.unwrap();
+    assert!(String::from_utf8(answer).unwrap().contains("-32003"));
+}
+
+#[tokio::test]
+async fn what_comes_too_late_is_not_begun() {
+    let limits = DispatchLimits { request: Duration::ZERO, ..DispatchLimits::default() };
+    let dispatcher = Dispatcher::new(methods(), limits);
+    let answer = dispatcher.answer(br#"{"id":1,"method":"test_null"}"#).await.unwrap();
+    assert!(
+        String::from_utf8(answer)
+            .unwrap()
+            .contains(r#"{"code":-32002,"message":"request timed out"}"#)
+    );
+}
+
+/// A heavy method that reports its start and ends when it is told to.
+fn gate() -> (Methods, Receiver<()>, SyncSender<()>) {
+    let (started, starts) = sync_channel(16);
+    let (open, opened) = sync_channel::<()>(16);
+    let opened = Mutex::new(opened);
+    let mut methods = methods();
+    methods.add(
+        "test_gate",
+        Weight::Heavy,
+        Box::new(move |_| {
+            started.send(()).unwrap();
+            opened.lock().unwrap().recv().unwrap();
+            Ok(json("true"))
+        }),
+    );
+    (methods, starts, open)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_calls_beyond_the_queue_are_refused_at_once() {
+    let (methods, starts, open) = gate();
+    let limits = DispatchLimits { heavy_running: 1, heavy_waiting: 1, ..DispatchLimits::default() };
+    let dispatcher = Arc::new(Dispatcher::new(methods, limits));
+    let call: &[u8] = br#"{"id":1,"method":"test_gate"}"#;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let dispatcher = Arc::clone(&dispatcher);
+        tasks.spawn(async move { dispatcher.answer(call).await });
+    }
+    let _starts =
+        tokio::task::spawn_blocking(move || starts.recv().map(|()| starts)).await.unwrap().unwrap();
+    while dispatcher.waiting.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = String::from_utf8(dispatcher.answer(call).await.unwrap()).unwrap();
+    assert!(refused.contains("-32005"), "{refused}");
+    let light =
+        dispatcher.answer(br#"{"id":1,"method":"test_echo","params":["hi"]}"#).await.unwrap();
+    assert!(String::from_utf8(light).unwrap().contains("hi"));
+    open.send(()).unwrap();
+    open.send(()).unwrap();
+    while let Some(answer) = tasks.join_next().await {
+        assert!(String::from_utf8(answer.unwrap().unwrap()).unwrap().contains("true"));
+    }
+}

@@ -1,0 +1,332 @@
+//! Logs: which ones are meant, and looking for them.
+
+use std::time::{Duration, Instant};
+
+use chain::ChainView;
+use primitives::{Address, B256, BlockNumHash, Bloom, BloomInput, Log, Receipt, SealedHeader};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    convert::{LogPlace, RpcLog},
+    error::RpcError,
+    methods::Table,
+    node::Api,
+    params::Params,
+    parse::{self, BlockTag},
+};
+
+/// Logs of one answer, counted while they are collected.
+pub(crate) const LOGS_MAX: usize = 20_000;
+/// Addresses of one query.
+const ADDRESSES_MAX: usize = 1_000;
+/// Alternatives for one topic.
+const TOPICS_MAX: usize = 1_000;
+/// Topics of a log (Yellow Paper, `LOG4`).
+const TOPIC_POSITIONS_MAX: usize = 4;
+/// How long one query may look. The range itself has no limit: most headers say at once that they
+/// hold nothing of interest.
+const SEARCH_SECONDS_MAX: u64 = 10;
+
+pub(crate) fn register(table: &mut Table) {
+    table.heavy("eth_getLogs", logs);
+}
+
+/// Which blocks a query looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// One block.
+    Block(B256),
+    /// Canonical blocks, both ends included.
+    Between(BlockTag, BlockTag),
+}
+
+/// Which logs a query wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Query {
+    pub(crate) range: Range,
+    /// Empty: any.
+    addresses: Vec<Address>,
+    /// By position; an empty list matches anything that is there.
+    topics: Vec<Vec<B256>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow)]
+    from_block: Option<&'a RawValue>,
+    #[serde(borrow)]
+    to_block: Option<&'a RawValue>,
+    // Go reads member names in any case, and clients have come to rely on this one.
+    #[serde(borrow, alias = "blockhash")]
+    block_hash: Option<&'a RawValue>,
+    #[serde(borrow)]
+    address: Option<&'a RawValue>,
+    #[serde(borrow)]
+    topics: Option<Vec<&'a RawValue>>,
+}
+
+/// Reads a filter object.
+pub(crate) fn query(raw: &RawValue) -> Result<Query, String> {
+    let fields: Fields<'_> = parse::json_ref(raw)?;
+    let range = match fields.block_hash {
+        Some(_) if fields.from_block.is_some() || fields.to_block.is_some() => {
+            return Err(
+                "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"
+                    .into(),
+            );
+        }
+        Some(hash) => Range::Block(parse::hash(hash)?),
+        None => {
+            let end = |raw: Option<&RawValue>| raw.map_or(Ok(BlockTag::Latest), parse::block_tag);
+            Range::Between(end(fields.from_block)?, end(fields.to_block)?)
+        }
+    };
+    let addresses = fields.address.map_or(Ok(Vec::new()), |raw| {
+        one_or_more(raw, parse::address, ADDRESSES_MAX, "addresses")
+    })?;
+    let positions = fields.topics.unwrap_or_default();
+    if positions.len() > TOPIC_POSITIONS_MAX {
+        return Err("exceed max topics".into());
+    }
+    let alternatives = |raw: &RawValue| match raw.get() {
+        "null" => Ok(Vec::new()),
+        _ => one_or_more(raw, parse::hash, TOPICS_MAX, "topics"),
+    };
+    let topics = positions.into_iter().map(alternatives).collect::<Result<_, _>>()?;
+    Ok(Query { range, addresses, topics })
+}
+
+/// One value or a list of alternatives; a `null` among them makes the list match anything.
+fn one_or_more<T>(
+    raw: &RawValue,
+    parse: fn(&RawValue) -> Result<T, String>,
+    max: usize,
+    what: &str,
+) -> Result<Vec<T>, String> {
+    if !raw.get().starts_with('[') {
+        return parse(raw).map(|value| vec![value]);
+    }
+    let values: Vec<&RawValue> = parse::json_ref(raw)?;
+    if values.len() > max {
+        return Err(format!("too many {what}, want at most {max}"));
+    }
+    if values.iter().any(|value| value.get() == "null") {
+        return Ok(Vec::new());
+    }
+    values.into_iter().map(parse).collect()
+}
+
+impl Query {
+    /// Whether a block or receipt with this bloom may hold a match.
+    pub(crate) fn may_match(&self, bloom: &Bloom) -> bool {
+        let contains = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
+        let addresses =
+            self.addresses.is_empty() || self.addresses.iter().any(|one| contains(one.as_slice()));
+        let position = |topics: &Vec<B256>| {
+            topics.is_empty() || topics.iter().any(|one| contains(one.as_slice()))
+        };
+        addresses && self.topics.iter().all(position)
+    }
+
+    fn matches(&self, log: &Log) -> bool {
+        let topics = log.data.topics();
+        (self.addresses.is_empty() || self.addresses.contains(&log.address))
+            && self.topics.len() <= topics.len()
+            && self
+                .topics
+                .iter()
+                .zip(topics)
+                .all(|(wanted, topic)| wanted.is_empty() || wanted.contains(topic))
+    }
+}
+
+/// Logs found so far, and how much longer to look.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    view: &'a ChainView,
+    query: &'a Query,
+    found: Vec<RpcLog>,
+    deadline: Instant,
+}
+
+impl<'a> Search<'a> {
+    /// A search that has found nothing yet.
+    pub(crate) fn new(view: &'a ChainView, query: &'a Query) -> Self {
+        let deadline = Instant::now() + Duration::from_secs(SEARCH_SECONDS_MAX);
+        Self { view, query, found: Vec::new(), deadline }
+    }
+
+    /// What was found, in the order of the chain.
+    pub(crate) fn into_logs(self) -> Vec<RpcLog> {
+        self.found
+    }
+
+    /// Looks through canonical blocks.
+    pub(crate) fn numbers(
+        &mut self,
+        numbers: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), RpcError> {
+        for number in numbers {
+            let header = self.view.db.header_by_number(number).map_err(RpcError::storage)?;
+            let Some(header) = header else { break };
+            self.block(&header, false)?;
+        }
+        Ok(())
+    }
+
+    /// Looks through one block.
+    pub(crate) fn block(&mut self, header: &SealedHeader, removed: bool) -> Result<(), RpcError> {
+        if Instant::now() >= self.deadline {
+            let max = usize::try_from(SEARCH_SECONDS_MAX).unwrap_or(usize::MAX);
+            return Err(RpcError::TooMuch { what: "seconds", max });
+        }
+        if !self.query.may_match(&header.logs_bloom) {
+            return Ok(());
+        }
+        let hash = header.hash();
+        let receipts = self.view.db.receipts(hash).map_err(RpcError::storage)?.unwrap_or_default();
+        if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
+            return Ok(());
+        }
+        let Some(body) = self.view.db.body(hash).map_err(RpcError::storage)? else { return Ok(()) };
+        let hashes: Vec<B256> = body.transactions.iter().map(|tx| *tx.tx_hash()).collect();
+        self.receipts(header.num_hash(), &hashes, &receipts, removed)
+    }
+
+    fn receipts(
+        &mut self,
+        block: BlockNumHash,
+        hashes: &[B256],
+        receipts: &[Receipt],
+        removed: bool,
+    ) -> Result<(), RpcError> {
+        let mut log_index = 0;
+        for (transaction_index, (receipt, hash)) in receipts.iter().zip(hashes).enumerate() {
+            for log in &receipt.logs {
+                if self.query.matches(log) {
+                    if self.found.len() == LOGS_MAX {
+                        return Err(RpcError::TooMuch { what: "logs", max: LOGS_MAX });
+                    }
+                    let place = LogPlace {
+                        block,
+                        transaction_hash: *hash,
+                        transaction_index,
+                        log_index,
+                        removed,
+                    };
+                    self.found.push(RpcLog::new(log, &place));
+                }
+                log_index += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a query finds in a view.
+pub(crate) fn search(api: &Api, view: &ChainView, query: &Query) -> Result<Vec<RpcLog>, RpcError> {
+    let mut search = Search::new(view, query);
+    match query.range {
+        Range::Block(hash) => {
+            let header = view.db.header(hash).map_err(RpcError::storage)?;
+            search.block(&header.ok_or_else(|| RpcError::refused("unknown block"))?, false)?;
+        }
+        Range::Between(from, to) => {
+            let head = view.head.number;
+            let number = |tag| match tag {
+                BlockTag::Number(number) => Ok(number),
+                // A pending block's logs have no block hash to be told by.
+                BlockTag::Pending => Ok(head),
+                tag => api
+                    .by_tag(view, tag)
+                    .map(|place| place.map_or(head, |place| place.header().number)),
+            };
+            let (from, to) = (number(from)?, number(to)?);
+            search.numbers(from..=to.min(head))?;
+        }
+    }
+    Ok(search.into_logs())
+}
+
+fn logs(api: &Api, params: &mut Params<'_>) -> Result<Vec<RpcLog>, RpcError> {
+    let view = api.node.chain.view();
+    let query = params.required(query)?;
+    params.end()?;
+    search(api, &view, &query)
+}
+
+#[cfg(test)]
+mod tests {
+    use primitives::{Bytes, logs_bloom};
+
+    use super::*;
+
+    fn parsed(json: &str) -> Result<Query, String> {
+        query(&RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    fn topic(byte: u8) -> B256 {
+        B256::repeat_byte(byte)
+    }
+
+    fn log(address: u8, topics: &[u8]) -> Log {
+        let topics = topics.iter().copied().map(topic).collect();
+        Log::new(Address::repeat_byte(address), topics, Bytes::new()).unwrap()
+    }
+
+    #[test]
+    fn topics_match_by_position_and_alternative() {
+        let (one, two) = (topic(1), topic(2));
+        for (filter, want) in [
+            ("{}".to_owned(), true),
+            (r#"{"topics":[]}"#.to_owned(), true),
+            (format!(r#"{{"topics":["{one}"]}}"#), true),
+            (format!(r#"{{"topics":["{two}"]}}"#), false),
+            (format!(r#"{{"topics":[null,"{two}"]}}"#), true),
+            (format!(r#"{{"topics":[["{two}","{one}"]]}}"#), true),
+            (format!(r#"{{"topics":[[null,"{two}"]]}}"#), true),
+            (r#"{"topics":[null,null]}"#.to_owned(), true),
+            (r#"{"topics":[null,null,null]}"#.to_owned(), false),
+            (format!(r#"{{"address":"{}"}}"#, Address::repeat_byte(9)), true),
+            (format!(r#"{{"address":["{}"]}}"#, Address::repeat_byte(8)), false),
+        ] {
+            let query = parsed(&filter).unwrap();
+            let log = log(9, &[1, 2]);
+            assert_eq!(query.matches(&log), want, "{filter}");
+            assert!(!want || query.may_match(&logs_bloom([&log])), "{filter}");
+        }
+    }
+
+    #[test]
+    fn refuses_too_much_of_anything() {
+        let many = |count: usize, what: &str| vec![format!("\"{what}\""); count].join(",");
+        let address = Address::ZERO.to_string();
+        assert!(parsed(&format!(r#"{{"address":[{}]}}"#, many(ADDRESSES_MAX, &address))).is_ok());
+        assert!(
+            parsed(&format!(r#"{{"address":[{}]}}"#, many(ADDRESSES_MAX + 1, &address))).is_err()
+        );
+        let topic = topic(1).to_string();
+        assert!(parsed(&format!(r#"{{"topics":[[{}]]}}"#, many(TOPICS_MAX, &topic))).is_ok());
+        assert!(parsed(&format!(r#"{{"topics":[[{}]]}}"#, many(TOPICS_MAX + 1, &topic))).is_err());
+        assert!(parsed(&format!(r#"{{"topics":[{}]}}"#, many(4, &topic))).is_ok());
+        assert_eq!(
+            parsed(&format!(r#"{{"topics":[{}]}}"#, many(5, &topic))).unwrap_err(),
+            "exceed max topics"
+        );
+    }
+
+    #[test]
+    fn a_block_hash_excludes_a_range() {
+        let hash = topic(1);
+        assert_eq!(
+            parsed(&format!(r#"{{"blockHash":"{hash}"}}"#)).unwrap().range,
+            Range::Block(hash)
+        );
+        assert_eq!(
+            parsed(&format!(r#"{{"blockHash":"{hash}","fromBlock":"0x0"}}"#)).unwrap_err(),
+            "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"
+        );
+    }
+}

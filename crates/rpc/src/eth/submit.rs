@@ -1,0 +1,52 @@
+//! Taking transactions in.
+
+use ::txpool::{Origin, PoolError, TRANSACTION_BYTES_MAX};
+use alloy_eips::eip2718::{Decodable2718, Eip2718Error};
+use primitives::{B256, Transaction};
+
+use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
+
+pub(crate) fn register(table: &mut Table) {
+    table.heavy("eth_sendRawTransaction", send_raw);
+}
+
+/// Unprotected transactions (without a chain id) are welcome, as they were in 1.9.13.
+fn send_raw(api: &Api, params: &mut Params<'_>) -> Result<B256, RpcError> {
+    let bytes = params.required(parse::bytes)?;
+    params.end()?;
+    if bytes.len() > TRANSACTION_BYTES_MAX {
+        return Err(PoolError::OversizedData.into());
+    }
+    let tx = decode(&bytes).map_err(RpcError::refused)?;
+    let hash = api.node.pool.add(Origin::Local, tx)?;
+    tracing::debug!(%hash, "Submitted transaction");
+    Ok(hash)
+}
+
+/// Reads an envelope (EIP-2718); the error is geth's text.
+fn decode(bytes: &[u8]) -> Result<Transaction, String> {
+    match bytes {
+        [] | [0..=0x7f] => return Err("typed transaction too short".to_owned()),
+        [1 | 2, ..] => {}
+        [0..=0x7f, ..] => return Err("transaction type not supported".to_owned()),
+        [0x80..=0xff, ..] => {
+            let header = alloy_rlp::Header::decode(&mut &bytes[..]).map_err(rlp)?;
+            if !header.list {
+                return Err("rlp: expected input list for types.LegacyTx".to_owned());
+            }
+        }
+    }
+    Transaction::decode_2718_exact(bytes).map_err(|error| match error {
+        Eip2718Error::RlpError(error) => rlp(error),
+        error => format!("rlp: {error}"),
+    })
+}
+
+fn rlp(error: alloy_rlp::Error) -> String {
+    match error {
+        alloy_rlp::Error::InputTooShort => {
+            "rlp: value size exceeds available input length".to_owned()
+        }
+        error => format!("rlp: {error}"),
+    }
+}

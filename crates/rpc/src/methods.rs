@@ -1,0 +1,80 @@
+//! The table of methods: which names there are, and which of them are exposed.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::{
+    admin,
+    dispatch::{Methods, Weight},
+    error::RpcError,
+    eth, miner, net,
+    node::Api,
+    params::Params,
+    txpool, web3,
+};
+
+/// What every method is: it reads the node and its parameters, and returns what becomes JSON.
+pub(crate) type Method<T> = fn(&Api, &mut Params<'_>) -> Result<T, RpcError>;
+
+/// Namespaces that exist.
+pub const NAMESPACES: [&str; 7] = ["admin", "eth", "miner", "net", "rpc", "txpool", "web3"];
+
+/// Collects the methods of the exposed namespaces.
+pub(crate) struct Table {
+    api: Arc<Api>,
+    methods: Methods,
+}
+
+impl Table {
+    /// Adds a method that costs a few point reads.
+    pub(crate) fn light<T: Serialize + 'static>(&mut self, name: &'static str, method: Method<T>) {
+        self.add(name, Weight::Light, method);
+    }
+
+    /// Adds a method that executes code or scans.
+    pub(crate) fn heavy<T: Serialize + 'static>(&mut self, name: &'static str, method: Method<T>) {
+        self.add(name, Weight::Heavy, method);
+    }
+
+    /// Adds a method that reads a state: executing the pending block to get there is heavy.
+    pub(crate) fn of_state<T: Serialize + 'static>(
+        &mut self,
+        name: &'static str,
+        method: Method<T>,
+    ) {
+        self.add(name, Weight::HeavyIfPending, method);
+    }
+
+    fn add<T: Serialize + 'static>(
+        &mut self,
+        name: &'static str,
+        weight: Weight,
+        method: Method<T>,
+    ) {
+        let namespace = name.split('_').next().unwrap_or(name);
+        if namespace != "rpc" && !self.api.modules.iter().any(|module| module == namespace) {
+            return;
+        }
+        let api = Arc::clone(&self.api);
+        let run = move |raw: Option<&RawValue>| {
+            let mut params = Params::new(raw)?;
+            let value = method(&api, &mut params)?;
+            to_raw_value(&value).map_err(RpcError::storage)
+        };
+        self.methods.add(name, weight, Box::new(run));
+    }
+}
+
+/// The methods of the namespaces that the API exposes.
+pub(crate) fn methods(api: &Arc<Api>) -> Methods {
+    let mut table = Table { api: Arc::clone(api), methods: Methods::default() };
+    eth::register(&mut table);
+    net::register(&mut table);
+    web3::register(&mut table);
+    txpool::register(&mut table);
+    miner::register(&mut table);
+    admin::register(&mut table);
+    table.methods
+}

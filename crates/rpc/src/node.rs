@@ -1,0 +1,161 @@
+//! What methods read: the node's parts, and which block a request means.
+
+use std::{path::PathBuf, sync::Arc};
+
+use ::miner::{MinerHandle, WorkPackage};
+use ::txpool::Pool;
+use accounts::Keystore;
+use chain::{ChainHandle, ChainView};
+use primitives::{Header, SealedHeader};
+use state::{StateReader, WorldState};
+
+use crate::{
+    convert::sender,
+    error::RpcError,
+    eth::{fees::Oracle, filter::Filters},
+    parse::{BlockId, BlockTag},
+};
+
+/// The parts of a node that the methods ask.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Blocks and states.
+    pub chain: ChainHandle,
+    /// Transactions waiting to be mined.
+    pub pool: Pool,
+    /// The miner, on nodes that have one.
+    pub miner: Option<MinerHandle>,
+    /// The keys on this machine, if they are to be listed.
+    pub keystore: Option<Arc<Keystore>>,
+    /// What `web3_clientVersion` says.
+    pub client_version: String,
+    /// What `net_version` says.
+    pub network_id: u64,
+    /// What `admin_datadir` says.
+    pub data_directory: PathBuf,
+    /// The most gas an `eth_call` or `eth_estimateGas` may use; 0 is no limit.
+    pub gas_max: u64,
+    /// Omit `status` from receipts that carry a state root, as geth does. Clients of today read
+    /// such receipts as neither success nor failure.
+    pub strict_receipts: bool,
+}
+
+/// The node, and what the interface itself has to remember.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) node: Node,
+    pub(crate) filters: Filters,
+    pub(crate) oracle: Oracle,
+    /// Namespaces that are exposed.
+    pub(crate) modules: Vec<String>,
+}
+
+/// The block that a request means.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A block with a hash.
+    Sealed(Box<SealedHeader>),
+    /// What the miner is working on, a child of the view's head.
+    Pending(Arc<WorkPackage>),
+}
+
+impl Place {
+    pub(crate) fn sealed(header: SealedHeader) -> Self {
+        Self::Sealed(Box::new(header))
+    }
+
+    /// The header, without seal if it is pending.
+    pub(crate) fn header(&self) -> &Header {
+        match self {
+            Self::Sealed(header) => header.header(),
+            Self::Pending(package) => &package.header,
+        }
+    }
+}
+
+impl Api {
+    /// The newest package that extends the view's head.
+    pub(crate) fn pending(&self, view: &ChainView) -> Option<Arc<WorkPackage>> {
+        let package = self.node.miner.as_ref()?.pending()?;
+        (package.parent.hash == view.head.hash()).then_some(package)
+    }
+
+    /// The block a tag or number means; `None` if there is none (yet).
+    pub(crate) fn by_tag(
+        &self,
+        view: &ChainView,
+        tag: BlockTag,
+    ) -> Result<Option<Place>, RpcError> {
+        let number = match tag {
+            BlockTag::Latest => return Ok(Some(Place::sealed(view.head.clone()))),
+            BlockTag::Pending => {
+                let pending = self.pending(view).map(Place::Pending);
+                return Ok(Some(pending.unwrap_or_else(|| Place::sealed(view.head.clone()))));
+            }
+            BlockTag::Safe => return Err(RpcError::refused("safe block not found")),
+            BlockTag::Finalized => return Err(RpcError::refused("finalized block not found")),
+            BlockTag::Earliest => 0,
+            BlockTag::Number(number) => number,
+        };
+        if number > view.head.number {
+            return Ok(None);
+        }
+        if number == view.head.number {
+            return Ok(Some(Place::sealed(view.head.clone())));
+        }
+        let header = view.db.header_by_number(number).map_err(RpcError::storage)?;
+        Ok(header.map(Place::sealed))
+    }
+
+    /// The block whose state is asked for.
+    pub(crate) fn place(&self, view: &ChainView, id: BlockId) -> Result<Place, RpcError> {
+        match id {
+            BlockId::Tag(tag) => {
+                self.by_tag(view, tag)?.ok_or_else(|| RpcError::refused("header not found"))
+            }
+            BlockId::Hash { hash, require_canonical } => {
+                let header = view.db.header(hash).map_err(RpcError::storage)?;
+                let header =
+                    header.ok_or_else(|| RpcError::refused("header for hash not found"))?;
+                let canonical = || view.db.canonical_hash(header.number).map_err(RpcError::storage);
+                if require_canonical && canonical()? != Some(hash) {
+                    return Err(RpcError::refused("hash is not currently canonical"));
+                }
+                Ok(Place::sealed(header))
+            }
+        }
+    }
+
+    /// The state after a block, to execute on. A pending one is executed first.
+    pub(crate) fn world(
+        &self,
+        view: &ChainView,
+        place: &Place,
+    ) -> Result<WorldState<impl StateReader + use<>>, RpcError> {
+        match place {
+            Place::Sealed(header) => Ok(view.world_at(header)?),
+            Place::Pending(package) => {
+                let mut world = view.world_at(&view.head)?;
+                execute_pending(view, package, &mut world)?;
+                Ok(world)
+            }
+        }
+    }
+}
+
+/// Brings the head's state to that of the miner's package.
+fn execute_pending<R: StateReader>(
+    view: &ChainView,
+    package: &WorkPackage,
+    world: &mut WorldState<R>,
+) -> Result<(), RpcError> {
+    chain::begin_block(&view.spec, &package.header, world)?;
+    let lookup = |number| view.ancestor_hash(view.head_id(), number);
+    let mut executor = evm::BlockExecutor::new(&view.spec, &package.header, world, &lookup);
+    for tx in &package.body.transactions {
+        executor.execute(tx, sender(tx)?)?;
+    }
+    drop(executor);
+    chain::finish_block(&view.spec, &package.header, &package.body.ommers, world)?;
+    Ok(())
+}
