@@ -1,0 +1,302 @@
+//! What a running node is made of, and in which order its parts start and stop.
+
+use std::{
+    net::SocketAddr, net::ToSocketAddrs, sync::Arc, time::Duration, time::Instant, time::SystemTime,
+};
+
+use accounts::Keystore;
+use chain::{ChainHandle, ChainThread, ImportError};
+use consensus::Engine;
+use eyre::{Result, WrapErr, bail, eyre};
+use miner::{MinerConfig, MinerHandle, SealerKind, Worker};
+use primitives::{Address, Bytes};
+use rpc::{HttpConfig, RpcConfig, RpcServer};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use txpool::{JournalConfig, Pool, PoolConfig};
+
+use crate::{
+    args::{JournalSync, Role},
+    command::account,
+    config::{self, Config},
+    open::{engine, node_default, open_chain},
+    report, signals,
+};
+
+/// How long the parts may take to stop, below what Kubernetes allows by default (30 s).
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
+
+/// Runs a node until it is told to stop or a part of it fails.
+///
+/// # Errors
+///
+/// Whatever kept the node from starting or made it stop.
+pub fn run(config: &Config) -> Result<()> {
+    if let Some(role @ (Role::Bootnode | Role::Registrar | Role::Ethstats)) = config.role {
+        bail!("the role {role:?} is not in this build: it has no network yet");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .wrap_err("cannot start the runtime")?;
+    let result = runtime.block_on(live(config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn live(config: &Config) -> Result<()> {
+    let started = Instant::now();
+    let shutdown = CancellationToken::new();
+    let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+    signals::listen(&mut tasks, shutdown.clone())?;
+    let (node, thread) = start(config, &mut tasks, &shutdown).await?;
+    report::ready(config, &node, started);
+    let failure = first_failure(&mut tasks, &shutdown).await;
+    shutdown.cancel();
+    tracing::info!("Got interrupt, shutting down...");
+    let stopped = stop(node, thread, tasks);
+    match tokio::time::timeout(GRACE_PERIOD, stopped).await {
+        Ok(result) => failure.and(result),
+        Err(_) => bail!("shutting down took more than {} s", GRACE_PERIOD.as_secs()),
+    }
+}
+
+/// A node whose parts all run.
+#[derive(Debug)]
+pub struct Node {
+    /// The chain.
+    pub chain: ChainHandle,
+    /// Where RPC listens.
+    pub http: Option<SocketAddr>,
+    /// The miner, if there is one.
+    pub miner: Option<MinerHandle>,
+    server: Option<RpcServer>,
+}
+
+async fn start(
+    config: &Config,
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) -> Result<(Node, ChainThread)> {
+    let importer = {
+        let config = config.clone();
+        let opening = move || open_chain(&config, node_default(&config));
+        tokio::task::spawn_blocking(opening).await.wrap_err("opening the chain panicked")??
+    };
+    let engine = engine(config);
+    let keystore = Arc::new(Keystore::open(&config.paths.keystore)?);
+    let (chain, thread) = chain::spawn(importer).wrap_err("cannot start the chain's thread")?;
+    let pool = {
+        let (config, chain) = (pool_config(config), chain.clone());
+        let opening = move || Pool::new(config, chain);
+        tokio::task::spawn_blocking(opening).await.wrap_err("opening the pool panicked")?
+    };
+    let maintained = pool.clone();
+    let token = shutdown.clone();
+    tasks.spawn(async move {
+        maintained.run(token).await;
+        Ok(())
+    });
+    let miner = start_miner(config, &chain, &pool, engine, &keystore, tasks, shutdown)?;
+    let rpc = rpc_node(config, &chain, &pool, miner.clone(), keystore);
+    let server = match rpc_config(config)? {
+        Some(rpc_config) => Some(listen(rpc_config, rpc, shutdown).await?),
+        None => None,
+    };
+    let http = server.as_ref().and_then(RpcServer::http_address);
+    Ok((Node { chain, http, miner, server }, thread))
+}
+
+async fn listen(
+    config: RpcConfig,
+    node: rpc::Node,
+    shutdown: &CancellationToken,
+) -> Result<RpcServer> {
+    let address = config.http.as_ref().map(|http| http.address);
+    RpcServer::start(config, node, shutdown.clone()).await.wrap_err_with(|| {
+        let shown = address.map(|address| address.to_string()).unwrap_or_default();
+        format!("cannot listen on {shown} for HTTP; is another node running? --http.port takes another port, 0 a free one")
+    })
+}
+
+/// Waits for a stop, or for a part that ends by itself.
+async fn first_failure(
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) if shutdown.is_cancelled() => Ok(()),
+            Ok(Ok(())) => Err(eyre!("a part of the node ended by itself")),
+            Err(panic) => Err(eyre!("a part of the node panicked: {panic}")),
+        },
+    }
+}
+
+/// Upstream first: RPC, then miner and pool, then the chain, which closes the database.
+async fn stop(node: Node, thread: ChainThread, mut tasks: JoinSet<Result<()>>) -> Result<()> {
+    let Node { chain, http: _, miner, server } = node;
+    if let Some(server) = server {
+        server.stopped().await;
+    }
+    let mut failure = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended =
+            ended.unwrap_or_else(|panic| Err(eyre!("a part of the node panicked: {panic}")));
+        failure = failure.and(ended);
+    }
+    drop(miner);
+    drop(chain);
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    let joined: Result<(), ImportError> = joined.wrap_err("the chain panicked")?;
+    joined.wrap_err("the chain stopped")?;
+    tracing::info!("Blockchain stopped");
+    failure
+}
+
+fn pool_config(config: &Config) -> PoolConfig {
+    let pool = &config.pool;
+    let price = if config.mining.enabled { config.mining.gas_price } else { pool.price_limit };
+    let limits = txpool::Limits {
+        gas_price: if config.dev.is_some() { 1 } else { price },
+        price_bump: pool.price_bump,
+        pending: pool.global_slots,
+        queued: pool.global_queue,
+        account_pending: pool.account_slots,
+        account_queued: pool.account_queue,
+        lifetime: pool.lifetime,
+        spare_locals: !pool.no_locals,
+        local_senders: pool.locals.clone(),
+        allow_unprotected: config.rpc.allow_unprotected,
+        ..txpool::Limits::default()
+    };
+    PoolConfig { limits, journal: journal_config(config) }
+}
+
+/// `None` keeps local transactions in memory only.
+fn journal_config(config: &Config) -> Option<JournalConfig> {
+    let sync = match config.pool.journal_sync {
+        JournalSync::Batch => txpool::JournalSync::Batch,
+        JournalSync::Always => txpool::JournalSync::Always,
+        JournalSync::Off => return None,
+    };
+    let path = config.pool.journal.clone().filter(|_| !in_memory(config))?;
+    let geth_path = Some(config.paths.datadir.join("geth").join("transactions.rlp"));
+    Some(JournalConfig { path, geth_path, sync, rotation: config.pool.rejournal })
+}
+
+const fn in_memory(config: &Config) -> bool {
+    config.dev.is_some() && !config.datadir_given
+}
+
+fn start_miner(
+    config: &Config,
+    chain: &ChainHandle,
+    pool: &Pool,
+    engine: Arc<Engine>,
+    keystore: &Keystore,
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) -> Result<Option<MinerHandle>> {
+    if !config.mining.enabled && config.dev.is_none() {
+        return Ok(None);
+    }
+    let miner_config = miner_config(config, keystore)?;
+    if miner_config.beneficiary.is_none() {
+        tracing::error!(
+            "Cannot start mining without etherbase; make an account or give --miner.etherbase"
+        );
+    }
+    let (worker, handle) = Worker::new(&miner_config, chain.clone(), pool.clone(), engine)?;
+    let token = shutdown.clone();
+    tasks.spawn(async move { miner::run(worker, token).await.wrap_err("the miner stopped") });
+    if let SealerKind::Cpu { .. } = miner_config.sealer {
+        tasks.spawn(report::dataset(handle.clone(), shutdown.clone()));
+    }
+    Ok(Some(handle))
+}
+
+fn miner_config(config: &Config, keystore: &Keystore) -> Result<MinerConfig> {
+    let mining = &config.mining;
+    let sealer = match (config.dev, mining.threads) {
+        (Some(dev), _) => {
+            SealerKind::Instant { period: Some(dev.period).filter(|period| !period.is_zero()) }
+        }
+        // geth's own meaning of no threads: others may ask for work, this machine does not search.
+        (None, Some(0)) => SealerKind::Remote,
+        (None, None) if config.role != Some(Role::Miner) => SealerKind::Remote,
+        (None, threads) => SealerKind::Cpu {
+            threads: threads.unwrap_or_else(usable_threads),
+            hashrate_max: mining.hashrate_cap,
+        },
+    };
+    let extra_data = match &mining.extra_data {
+        Some(text) => Bytes::from(text.clone().into_bytes()),
+        None => report::extra_data(),
+    };
+    Ok(MinerConfig {
+        beneficiary: beneficiary(config, keystore)?,
+        sealer,
+        extra_data,
+        gas_target: if config.dev.is_some() { config.dev_gas_limit() } else { mining.gas_target },
+        recommit: mining.recommit,
+    })
+}
+
+/// Threads that the processor and the affinity of this process allow.
+fn usable_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Who is paid. `--role miner` makes an account when there is none and none is named.
+fn beneficiary(config: &Config, keystore: &Keystore) -> Result<Option<Address>> {
+    if config.dev.is_some() && config.mining.etherbase.is_none() {
+        return Ok(Some(report::dev_accounts()[0].0));
+    }
+    let named = config.mining.etherbase.is_some();
+    if config.role == Some(Role::Miner) && !named && keystore.accounts().is_empty() {
+        let made = account::ensure_account(&config.paths, &config.accounts, SystemTime::now())?;
+        return Ok(Some(made.address));
+    }
+    account::beneficiary(&config.mining, keystore)
+}
+
+fn rpc_node(
+    config: &Config,
+    chain: &ChainHandle,
+    pool: &Pool,
+    miner: Option<MinerHandle>,
+    keystore: Arc<Keystore>,
+) -> rpc::Node {
+    let chain_id = chain.view().spec.chain_id;
+    let geth = config.personality == crate::args::Personality::Geth;
+    rpc::Node {
+        chain: chain.clone(),
+        pool: pool.clone(),
+        miner,
+        keystore: Some(keystore),
+        client_version: report::client_version(config.identity.as_deref()),
+        network_id: config.network_id.unwrap_or(if geth { 1 } else { chain_id }),
+        data_directory: config.paths.datadir.clone(),
+        gas_max: config.rpc.gas_cap.unwrap_or(0),
+        strict_receipts: config.rpc.strict_receipts,
+    }
+}
+
+fn rpc_config(config: &Config) -> Result<Option<RpcConfig>> {
+    let Some(http) = &config.http else { return Ok(None) };
+    let address = (http.addr.as_str(), http.port)
+        .to_socket_addrs()
+        .wrap_err_with(|| format!("--http.addr {} is no address of this machine", http.addr))?
+        .next()
+        .ok_or_else(|| eyre!("--http.addr {} has no address", http.addr))?;
+    let hosts = match &http.vhosts {
+        config::Vhosts::Cluster { namespace } => rpc::Hosts::cluster(namespace.as_deref()),
+        config::Vhosts::Listed(names) => rpc::Hosts::listed(names.clone()),
+    };
+    let modules = http.apis.clone();
+    let http = HttpConfig { address, modules, origins: http.cors.clone(), hosts };
+    Ok(Some(RpcConfig { http: Some(http), ..RpcConfig::default() }))
+}

@@ -1,0 +1,6 @@
+//! What the binary does besides running a node. Data goes to stdout, logs to stderr.
+
+pub mod account;
+pub mod chain;
+pub mod export;
+pub mod import;

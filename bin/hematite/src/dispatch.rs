@@ -1,0 +1,125 @@
+//! From an invocation to an exit code.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use eyre::{Result, WrapErr, bail};
+
+use crate::{
+    args::{Command, DbCommand, ExportArgs, Invocation},
+    assemble,
+    command::{account, chain as chains, export, import},
+    config::Config,
+    exit::{ExitCode, UsageError},
+    logging,
+    open::{Fallback, engine, open_chain},
+    report,
+};
+
+/// Does what was asked for. Errors are printed; the exit code says whose fault it was.
+pub fn run(invocation: &Invocation) -> ExitCode {
+    match execute(invocation) {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            // A closed stderr leaves the exit code.
+            let _ = writeln!(io::stderr(), "Fatal: {error:#}");
+            ExitCode::of(&error)
+        }
+    }
+}
+
+fn execute(invocation: &Invocation) -> Result<()> {
+    let config = Config::try_from(invocation).map_err(usage)?;
+    logging::start(config.log, &invocation.surroundings).map_err(usage)?;
+    for flag in &invocation.ignored {
+        tracing::debug!(%flag, "Flag has no effect here");
+    }
+    let out = &mut io::stdout().lock();
+    match &invocation.command {
+        Command::Run => assemble::run(&config),
+        Command::Init { genesis } => chains::init(&config, genesis),
+        Command::Import { files } => import_files(&config, files),
+        Command::Export(args) => export_file(&config, args),
+        Command::Account(command) => {
+            let mut input = io::stdin().lock();
+            let dialogue = &mut if io::stdin().is_terminal() {
+                account::Dialogue::terminal(out)
+            } else {
+                account::Dialogue::lines(&mut input, out)
+            };
+            account::run(command, &config, dialogue, SystemTime::now())
+        }
+        Command::Makedag { .. } => bail!("later"),
+        Command::Dumpgenesis => chains::dump_genesis(&config, out),
+        Command::Dump(args) => chains::dump(&config, args, out),
+        Command::Removedb => chains::remove_db(&config, &mut io::stdin().lock(), out),
+        Command::Dumpconfig { file: None } => Ok(write!(out, "{}", config.to_toml())?),
+        Command::Dumpconfig { file: Some(path) } => std::fs::write(path, config.to_toml())
+            .wrap_err_with(|| format!("cannot write {}", path.display())),
+        Command::Db(DbCommand::Verify) => chains::verify(&config, out),
+        Command::Version => version(out),
+        Command::License => Ok(writeln!(
+            out,
+            "Hematite is licensed under the MIT licence or the Apache licence 2.0, as you like."
+        )?),
+        Command::Bench(_)
+        | Command::Attach(_)
+        | Command::Console(_)
+        | Command::Js { .. }
+        | Command::Bootnode(_) => bail!("this command is not in this build yet"),
+    }
+}
+
+fn import_files(config: &Config, files: &[std::path::PathBuf]) -> Result<()> {
+    let started = Instant::now();
+    let mut importer = open_chain(config, Fallback::Mainnet)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    crate::signals::flag(&stop)?;
+    let result = import::import(&mut importer, &engine(config), files, &stop);
+    if let Ok(summary) = &result {
+        import::log_summary(summary, &importer, started);
+    }
+    let interrupted = stop.load(Ordering::Relaxed);
+    importer.close().wrap_err("cannot sync the database")?;
+    let summary = result?;
+    if interrupted {
+        tracing::info!(
+            imported = summary.imported,
+            "Interrupted; the same command goes on from here"
+        );
+    }
+    Ok(())
+}
+
+fn export_file(config: &Config, args: &ExportArgs) -> Result<()> {
+    let started = Instant::now();
+    let importer = chains::open_existing(config)?;
+    let range = args.first.zip(args.last);
+    let blocks = export::export(&importer.view(), &args.file, range)?;
+    let (file, elapsed) = (args.file.display(), started.elapsed());
+    tracing::info!(%file, blocks, ?elapsed, "Exported blockchain");
+    Ok(())
+}
+
+fn version(out: &mut dyn Write) -> Result<()> {
+    writeln!(
+        out,
+        "Hematite\nVersion: {}-stable\nArchitecture: {}\nRust Version: {}\nOperating System: {}\nClient: {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        env!("CARGO_PKG_RUST_VERSION"),
+        std::env::consts::OS,
+        report::client_version(None),
+    )?;
+    Ok(())
+}
+
+fn usage(error: eyre::Report) -> eyre::Report {
+    eyre::Report::new(UsageError(format!("{error:#}")))
+}

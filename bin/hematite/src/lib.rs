@@ -1,0 +1,17 @@
+//! The whole: flags and their meaning, roles, start and stop.
+//!
+//! `crates/` holds the parts, this puts them together; `main` only calls it. What was typed is
+//! [`args::parse`]d, and [`config::Config`] says what it means.
+
+pub mod args;
+pub mod assemble;
+pub mod blocks;
+pub mod command;
+pub mod config;
+pub mod dispatch;
+pub mod exit;
+pub mod logging;
+pub mod open;
+pub mod progress;
+pub mod report;
+pub mod signals;

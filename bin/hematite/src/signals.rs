@@ -1,0 +1,65 @@
+//! SIGTERM and SIGINT end the node.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use eyre::{Result, WrapErr};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Cancels the token at the first signal.
+///
+/// # Errors
+///
+/// When the system refuses a handler.
+pub fn listen(tasks: &mut JoinSet<Result<()>>, shutdown: CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).wrap_err("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).wrap_err("cannot listen for SIGINT")?;
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = shutdown.cancelled() => {}
+        }
+        shutdown.cancel();
+        Ok(())
+    });
+    Ok(())
+}
+
+/// Sets a flag at SIGTERM or SIGINT, for commands without a runtime.
+///
+/// # Errors
+///
+/// When the system refuses a thread or a handler.
+pub fn flag(stop: &Arc<AtomicBool>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .wrap_err("cannot listen for signals")?;
+    let (terminate, interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    };
+    let mut terminate = terminate.wrap_err("cannot listen for SIGTERM")?;
+    let mut interrupt = interrupt.wrap_err("cannot listen for SIGINT")?;
+    let stop = stop.clone();
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
+            stop.store(true, Ordering::Relaxed);
+        })
+        .wrap_err("cannot listen for signals")?;
+    Ok(())
+}
