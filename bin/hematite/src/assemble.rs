@@ -19,12 +19,15 @@ use crate::{
     args::{JournalSync, Role},
     command::account,
     config::{self, Config},
-    open::{engine, node_default, open_chain},
+    open::{engine, is_rolled_back, node_default, open_chain},
     report, signals,
 };
 
 /// How long the parts may take to stop, below what Kubernetes allows by default (30 s).
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
+
+/// The time between blocks that nothing proves.
+const FAKE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs a node until it is told to stop or a part of it fails.
 ///
@@ -83,6 +86,7 @@ async fn start(
         let opening = move || open_chain(&config, node_default(&config));
         tokio::task::spawn_blocking(opening).await.wrap_err("opening the chain panicked")??
     };
+    let rolled_back = is_rolled_back(&importer);
     let engine = engine(config);
     let keystore = Arc::new(Keystore::open(&config.paths.keystore)?);
     let (chain, thread) = chain::spawn(importer).wrap_err("cannot start the chain's thread")?;
@@ -97,7 +101,13 @@ async fn start(
         maintained.run(token).await;
         Ok(())
     });
-    let miner = start_miner(config, &chain, &pool, engine, &keystore, tasks, shutdown)?;
+    let mines = (config.mining.enabled || config.dev.is_some()) && !rolled_back;
+    let miner = if mines {
+        let worker_parts = (chain.clone(), pool.clone(), engine);
+        Some(start_miner(config, worker_parts, &keystore, tasks, shutdown)?)
+    } else {
+        None
+    };
     let rpc = rpc_node(config, &chain, &pool, miner.clone(), keystore);
     let server = match rpc_config(config)? {
         Some(rpc_config) => Some(listen(rpc_config, rpc, shutdown).await?),
@@ -193,29 +203,24 @@ const fn in_memory(config: &Config) -> bool {
 
 fn start_miner(
     config: &Config,
-    chain: &ChainHandle,
-    pool: &Pool,
-    engine: Arc<Engine>,
+    (chain, pool, engine): (ChainHandle, Pool, Arc<Engine>),
     keystore: &Keystore,
     tasks: &mut JoinSet<Result<()>>,
     shutdown: &CancellationToken,
-) -> Result<Option<MinerHandle>> {
-    if !config.mining.enabled && config.dev.is_none() {
-        return Ok(None);
-    }
+) -> Result<MinerHandle> {
     let miner_config = miner_config(config, keystore)?;
     if miner_config.beneficiary.is_none() {
         tracing::error!(
             "Cannot start mining without etherbase; make an account or give --miner.etherbase"
         );
     }
-    let (worker, handle) = Worker::new(&miner_config, chain.clone(), pool.clone(), engine)?;
+    let (worker, handle) = Worker::new(&miner_config, chain, pool, engine)?;
     let token = shutdown.clone();
     tasks.spawn(async move { miner::run(worker, token).await.wrap_err("the miner stopped") });
     if let SealerKind::Cpu { .. } = miner_config.sealer {
         tasks.spawn(report::dataset(handle.clone(), shutdown.clone()));
     }
-    Ok(Some(handle))
+    Ok(handle)
 }
 
 fn miner_config(config: &Config, keystore: &Keystore) -> Result<MinerConfig> {
@@ -224,6 +229,7 @@ fn miner_config(config: &Config, keystore: &Keystore) -> Result<MinerConfig> {
         (Some(dev), _) => {
             SealerKind::Instant { period: Some(dev.period).filter(|period| !period.is_zero()) }
         }
+        (None, _) if config.fake_pow => SealerKind::Instant { period: Some(FAKE_PERIOD) },
         // geth's own meaning of no threads: others may ask for work, this machine does not search.
         (None, Some(0)) => SealerKind::Remote,
         (None, None) if config.role != Some(Role::Miner) => SealerKind::Remote,
@@ -281,6 +287,7 @@ fn rpc_node(
         network_id: config.network_id.unwrap_or(if geth { 1 } else { chain_id }),
         data_directory: config.paths.datadir.clone(),
         gas_max: config.rpc.gas_cap.unwrap_or(0),
+        tx_fee_max: config.rpc.tx_fee_cap,
         strict_receipts: config.rpc.strict_receipts,
     }
 }

@@ -2,5 +2,7 @@
 
 pub mod account;
 pub mod chain;
+pub mod dag;
+mod dump;
 pub mod export;
 pub mod import;

@@ -54,6 +54,8 @@ pub struct Config {
     pub identity: Option<String>,
     /// Go on although the database has lost blocks.
     pub accept_rollback: bool,
+    /// Neither make nor check proofs of work.
+    pub fake_pow: bool,
     /// A chain for development, in memory.
     pub dev: Option<Dev>,
     /// Keys.
@@ -198,6 +200,7 @@ impl TryFrom<&Invocation> for Config {
             genesis,
             identity: chain.identity.clone().filter(|name| !name.is_empty()),
             accept_rollback: chain.accept_rollback.unwrap_or(false),
+            fake_pow: chain.fakepow.unwrap_or(false),
             dev,
             accounts: accounts_config(accounts, surroundings),
             network,

@@ -14,7 +14,7 @@ use eyre::{Result, WrapErr, bail};
 use crate::{
     args::{Command, DbCommand, ExportArgs, Invocation},
     assemble,
-    command::{account, chain as chains, export, import},
+    command::{account, chain as chains, dag, export, import},
     config::Config,
     exit::{ExitCode, UsageError},
     logging,
@@ -55,7 +55,10 @@ fn execute(invocation: &Invocation) -> Result<()> {
             };
             account::run(command, &config, dialogue, SystemTime::now())
         }
-        Command::Makedag { .. } => bail!("later"),
+        Command::Makedag { block, directory } => {
+            let path = dag::make(*block, directory)?;
+            Ok(writeln!(out, "{}", path.display())?)
+        }
         Command::Dumpgenesis => chains::dump_genesis(&config, out),
         Command::Dump(args) => chains::dump(&config, args, out),
         Command::Removedb => chains::remove_db(&config, &mut io::stdin().lock(), out),

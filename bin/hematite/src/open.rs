@@ -6,11 +6,12 @@ use chain::{ChainConfig, Importer, OpenError};
 use consensus::{Engine, EthashSeal};
 use eyre::{Result, WrapErr, eyre};
 use primitives::ChainSpec;
-use storage::{StorageConfig, StorageError};
+use storage::{LedgerState, StorageConfig, StorageError};
 
 use crate::{
     args::{Personality, Role},
     config::{Config, GenesisSource, missing_genesis},
+    exit::UsageError,
 };
 
 /// Which chain to use when the data directory holds none and nothing was named.
@@ -34,8 +35,9 @@ pub fn named_spec(source: &GenesisSource) -> Result<ChainSpec> {
         }),
         GenesisSource::File(path) => {
             let shown = path.display();
-            let text = fs::read_to_string(path)
-                .wrap_err_with(|| format!("Failed to read genesis file {shown}"))?;
+            let text = fs::read_to_string(path).map_err(|error| {
+                UsageError(format!("Failed to read genesis file {shown}: {error}"))
+            })?;
             ChainSpec::from_json(&text).wrap_err_with(|| format!("invalid genesis file {shown}"))
         }
     }
@@ -58,23 +60,54 @@ pub fn open_chain(config: &Config, default: Fallback) -> Result<Importer> {
         (None, Some(dev)) => Some(dev_spec(dev.gas_limit)),
         (None, None) => None,
     };
+    let is_new = !storage.in_memory && !config.paths.hematite.join("db").exists();
+    if is_new && spec.is_none() && default == Fallback::Nothing {
+        return Err(no_genesis(config));
+    }
     let opened = Importer::open(ChainConfig { storage: storage.clone(), spec });
     let importer = match opened {
         Err(OpenError::NoGenesis) if default == Fallback::Mainnet => {
             let spec = ChainSpec::preset("mainnet");
             Importer::open(ChainConfig { storage, spec })
         }
-        Err(OpenError::NoGenesis) => {
-            return Err(
-                eyre!(OpenError::NoGenesis).wrap_err(missing_genesis(&config.paths.datadir))
-            );
-        }
+        Err(OpenError::NoGenesis) => return Err(no_genesis(config)),
         opened => opened,
     };
-    let importer = importer.wrap_err_with(|| {
+    let mut importer = importer.wrap_err_with(|| {
         format!("cannot open the data directory {}", config.paths.datadir.display())
     })?;
+    if config.accept_rollback {
+        importer.accept_rollback().wrap_err("cannot accept the rollback")?;
+    }
+    report_ledger(&importer);
     Ok(importer)
+}
+
+fn no_genesis(config: &Config) -> eyre::Report {
+    eyre!(OpenError::NoGenesis).wrap_err(missing_genesis(&config.paths.datadir))
+}
+
+/// Whether the database has lost blocks that were once committed: nothing must be mined on it.
+#[must_use]
+pub fn is_rolled_back(importer: &Importer) -> bool {
+    matches!(importer.ledger(), LedgerState::DatabaseBehind { .. })
+}
+
+fn report_ledger(importer: &Importer) {
+    match importer.ledger() {
+        LedgerState::Agrees => {}
+        LedgerState::DatabaseBehind { missing, have } => tracing::error!(
+            missing = missing.number,
+            hash = %missing.hash,
+            have = have.map(|have| have.number),
+            "The database lost blocks that were committed (db_rollback_detected): it was damaged or \
+             replaced by an older copy. Nothing is mined until they are back (import them); \
+             --accept-rollback goes on without them"
+        ),
+        LedgerState::DatabaseAhead => {
+            tracing::warn!("The commit ledger was behind the database and was written anew");
+        }
+    }
 }
 
 /// The default chain of a node that runs: mainnet under geth's name, nothing for a miner.
@@ -91,10 +124,13 @@ pub fn node_default(config: &Config) -> Fallback {
 /// How the chain's blocks are sealed: by proof of work, or not at all with `--dev`.
 #[must_use]
 pub fn engine(config: &Config) -> Arc<Engine> {
-    Arc::new(match config.dev {
-        Some(_) => Engine::Instant,
-        None => Engine::Ethash(EthashSeal::new()),
-    })
+    Arc::new(if is_proved(config) { Engine::Ethash(EthashSeal::new()) } else { Engine::Instant })
+}
+
+/// Whether the chain's blocks carry proofs of work.
+#[must_use]
+pub const fn is_proved(config: &Config) -> bool {
+    config.dev.is_none() && !config.fake_pow
 }
 
 /// The chain of `--dev`: the preset with another gas limit.

@@ -14,7 +14,7 @@ pub enum ImportError {
         hash: B256,
         /// The rule.
         #[source]
-        source: InvalidBlock,
+        source: Box<InvalidBlock>,
     },
     /// A transaction in it cannot be executed: the sender is at fault.
     #[error("invalid block {hash}: transaction {index} cannot be executed")]
@@ -25,7 +25,7 @@ pub enum ImportError {
         index: usize,
         /// Why not.
         #[source]
-        source: ExecutionError,
+        source: Box<ExecutionError>,
     },
     /// A block below it was found invalid before: the sender is at fault.
     #[error("block {hash} descends from invalid block {ancestor}")]
@@ -89,8 +89,8 @@ impl ImportError {
         Self::Storage { hash, source: source.into() }
     }
 
-    pub(crate) const fn invalid(hash: B256, source: InvalidBlock) -> Self {
-        Self::Invalid { hash, source }
+    pub(crate) fn invalid(hash: B256, source: InvalidBlock) -> Self {
+        Self::Invalid { hash, source: Box::new(source) }
     }
 }
 

@@ -25,7 +25,11 @@ pub fn begin_block<R: StateReader>(
 ) -> Result<(), ReadError> {
     world.begin_block(header.number);
     if spec.forks.dao.is_some_and(|dao| dao.support && dao.block == header.number) {
+        // As in geth, all of these accounts exist afterwards, empty or not: the root shows it on
+        // chains where nobody ever used them.
+        world.add_balance(DAO_REFUND_CONTRACT, U256::ZERO)?;
         for address in dao_drain_list() {
+            world.add_balance(*address, U256::ZERO)?;
             let Some(account) = world.account(*address)? else { continue };
             world.set_account(*address, account.nonce, U256::ZERO, account.code_hash)?;
             world.add_balance(DAO_REFUND_CONTRACT, account.balance)?;

@@ -28,7 +28,7 @@ pub struct ChainEvent {
 }
 
 enum Command {
-    Import(VerifiedBlock, Origin, oneshot::Sender<Result<Imported, ImportError>>),
+    Import(Box<VerifiedBlock>, Origin, oneshot::Sender<Result<Imported, ImportError>>),
     ImportMany(Vec<VerifiedBlock>, oneshot::Sender<Result<ManyImported, BatchError>>),
 }
 
@@ -81,7 +81,7 @@ impl ChainHandle {
     ) -> Result<Imported, ImportError> {
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(Command::Import(block, origin, reply))
+            .send(Command::Import(Box::new(block), origin, reply))
             .await
             .map_err(|_| ImportError::Stopped)?;
         answer.await.map_err(|_| ImportError::Stopped)?
@@ -159,7 +159,7 @@ fn run(
         let now = now();
         let failure = match command {
             Command::Import(block, origin, reply) => {
-                let result = importer.import(block, origin, now);
+                let result = importer.import(*block, origin, now);
                 publisher.publish(importer.take_events());
                 let failure = fatal(result.as_ref().err());
                 let _ = reply.send(result);

@@ -17,7 +17,9 @@ use primitives::{
     receipts_root,
 };
 use state::{Layer, StateChanges, StateReader, WorldState};
-use storage::{BlockRecord, Commit, Durability, HeadChange, StateAt, StorageError, Writer};
+use storage::{
+    BlockRecord, Commit, Durability, HeadChange, LedgerState, StateAt, StorageError, Writer,
+};
 
 use self::{bad::BadBlocks, staged::Staged};
 use crate::{
@@ -115,6 +117,21 @@ impl Importer {
     /// What changed since the last call, in order.
     pub fn take_events(&mut self) -> Vec<ChainEvent> {
         std::mem::take(&mut self.events)
+    }
+
+    /// What the commit ledger says about the database.
+    #[must_use]
+    pub const fn ledger(&self) -> LedgerState {
+        self.writer.ledger()
+    }
+
+    /// Goes on although the ledger knows commits that the database lost.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn accept_rollback(&mut self) -> Result<(), StorageError> {
+        self.writer.accept_rollback()
     }
 
     /// Makes everything committed so far survive a power cut.
@@ -480,7 +497,7 @@ fn execute_checked<R: StateReader>(
             match source {
                 ExecutionError::Read(error) => ImportError::storage(hash, error),
                 source @ ExecutionError::Invalid(_) => {
-                    ImportError::Transaction { hash, index, source }
+                    ImportError::Transaction { hash, index, source: Box::new(source) }
                 }
             }
         })?;

@@ -7,7 +7,7 @@ use std::thread;
 
 use alloy_primitives::B256;
 
-use crate::kernel::{Full, Instructions, Memory, Modulo};
+use crate::kernel::{Full, Instructions, Memory, Modulo, Page};
 use crate::{Epoch, LightCache, Pow};
 
 /// Items that a thread makes before it looks at the stop flag: a few milliseconds.
@@ -16,6 +16,9 @@ const CHUNK_ITEMS: usize = 8_192;
 const ITEMS_IN_FLIGHT_CLOSE: usize = 64;
 /// Items in flight when rows come from main memory.
 const ITEMS_IN_FLIGHT_FAR: usize = 128;
+
+/// How many pages [`Dataset::write_to`] hands out at once.
+const PIECE_PAGES: usize = 512;
 
 /// How far the generation of a dataset has come. To be shared while it runs.
 #[derive(Debug, Default)]
@@ -103,6 +106,21 @@ impl Dataset {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Hands out the dataset in order, as little-endian words, in pieces of some KiB.
+    ///
+    /// # Errors
+    ///
+    /// The first that `out` returns.
+    pub fn write_to<E>(&self, out: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut piece = Vec::with_capacity(PIECE_PAGES * size_of::<Page>());
+        for pages in self.memory.pages().chunks(PIECE_PAGES) {
+            piece.clear();
+            piece.extend(pages.iter().flatten().flat_map(|word| word.to_le_bytes()));
+            out(&piece)?;
+        }
+        Ok(())
     }
 
     /// The proof of work of a seal hash and a nonce.

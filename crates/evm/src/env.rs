@@ -64,10 +64,11 @@ impl Rules {
     /// Whether an account that has nothing but slots is in the way of a contract, as EIP-7610 has it.
     ///
     /// No client of the time looked at slots, and it makes no difference: nobody can find such an
-    /// address. The published vectors were filled with the rule for the forks before Istanbul, and
-    /// without it from Istanbul to London.
-    pub(crate) fn slots_block_creation(&self) -> bool {
-        self.hardfork < Hardfork::Istanbul
+    /// address. The published vectors were filled with the rule for the forks before Istanbul; from
+    /// Istanbul to London without it where the account has no ether either, and with it where it
+    /// has some.
+    pub(crate) fn slots_block_creation(&self, balance: U256) -> bool {
+        self.hardfork < Hardfork::Istanbul || !balance.is_zero()
     }
 
     /// revm's name for the rules. It has none for Constantinople: Petersburg is the same without

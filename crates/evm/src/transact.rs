@@ -232,10 +232,8 @@ fn open_frame<R: StateReader>(
     init: FrameInit,
 ) -> Result<Option<FrameResult>, ContextError<DatabaseError>> {
     let blocked = match &init.frame_input {
-        FrameInput::Create(inputs) if rules.slots_block_creation() => {
-            blocked_target(machine, inputs)?
-        }
-        FrameInput::Call(_) | FrameInput::Create(_) | FrameInput::Empty => None,
+        FrameInput::Create(inputs) => blocked_target(machine, rules, inputs)?,
+        FrameInput::Call(_) | FrameInput::Empty => None,
     };
     let Some(target) = blocked else {
         return Ok(result_of(machine.frame_init(init)?));
@@ -257,18 +255,28 @@ fn result_of<T>(opened: ItemOrResult<T, FrameResult>) -> Option<FrameResult> {
 /// Where a contract is to be created, if nothing but slots is in its way there.
 fn blocked_target<R: StateReader>(
     machine: &mut Machine<'_, R>,
+    rules: &Rules,
     inputs: &CreateInputs,
 ) -> Result<Option<Address>, DatabaseError> {
     let journal = machine.journal_mut();
     let nonce = journal.load_account(inputs.caller())?.data.info.nonce;
     let target = inputs.created_address(nonce);
     let stored = journal.database.world.account(target)?;
-    if stored.is_none_or(|account| account.storage_root == EMPTY_ROOT_HASH) {
+    let Some(stored) = stored.filter(|account| account.storage_root != EMPTY_ROOT_HASH) else {
+        return Ok(None);
+    };
+    // Looking must not load it: what is loaded is warm, and a creation that fails for want of money
+    // warms nothing.
+    let loaded = journal.inner.state.get(&target).map(|account| &account.info);
+    let (nonce, code_hash, balance) = loaded
+        .map_or((stored.nonce, stored.code_hash, stored.balance), |info| {
+            (info.nonce, info.code_hash, info.balance)
+        });
+    if nonce > 0 || code_hash != KECCAK256_EMPTY || !rules.slots_block_creation(balance) {
         return Ok(None);
     }
-    let info = &journal.load_account(target)?.data.info;
-    let has_slots_only = info.nonce == 0 && info.code_hash == KECCAK256_EMPTY;
-    Ok(has_slots_only.then_some(target))
+    journal.load_account(target)?;
+    Ok(Some(target))
 }
 
 /// Changes a loaded account behind the journal's back.

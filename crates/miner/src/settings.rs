@@ -39,9 +39,6 @@ pub struct MinerConfig {
     pub gas_target: u64,
     /// The time between two rebuilds for new transactions.
     pub recommit: Duration,
-    /// Search the 32 KiB dataset of geth's test mode instead of the real one.
-    #[cfg(feature = "testing")]
-    pub tiny_dataset: bool,
 }
 
 /// Why a setting was refused.

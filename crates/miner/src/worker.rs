@@ -108,12 +108,7 @@ impl Worker {
             SealerKind::Remote | SealerKind::Instant { .. } => (0, None),
         };
         let slot = Arc::new(Slot::new(wanted));
-        #[cfg(feature = "testing")]
-        let tiny = config.tiny_dataset;
-        #[cfg(not(feature = "testing"))]
-        let tiny = false;
-        let search =
-            cpu::Search::new(slot.clone(), engine.clone(), submit.clone(), hashrate_max, tiny);
+        let search = cpu::Search::new(slot.clone(), engine.clone(), submit.clone(), hashrate_max);
         let search = Arc::new(search);
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         let spawned = match config.sealer {

@@ -252,8 +252,9 @@ impl Writer {
     pub fn sync(&mut self) -> Result<(), StorageError> {
         self.check_usable()?;
         self.failed = true;
-        self.db.flush_wal(true)?;
+        // What is in memory alone has no ledger, and its log cannot be synced.
         if let Some(ledger) = &self.ledger {
+            self.db.flush_wal(true)?;
             ledger.sync()?;
         }
         self.failed = false;

@@ -53,6 +53,9 @@ pub struct ChainArgs {
     /// Go on although the database has lost blocks that were once written
     #[arg(long)]
     pub accept_rollback: Option<bool>,
+    /// Neither make nor check proofs of work: for tests and benchmarks
+    #[arg(long)]
+    pub fakepow: Option<bool>,
     /// The preset mainnet
     #[arg(long)]
     pub mainnet: Option<bool>,

@@ -1,7 +1,7 @@
 //! Flags of geth 1.9.13 to 1.11.6 that have no effect here. A command line that has them works.
 
 /// Their names, and whether they take a value.
-pub(crate) const IGNORED: [(&str, bool); 132] = [
+pub(crate) const IGNORED: [(&str, bool); 131] = [
     // Disk and memory: the database has one layout, and sizes itself.
     ("datadir.ancient", true),
     ("datadir.minfreedisk", true),
@@ -62,7 +62,6 @@ pub(crate) const IGNORED: [(&str, bool); 132] = [
     ("ethash.dagsinmem", true),
     ("ethash.dagsondisk", true),
     ("ethash.dagslockmmap", false),
-    ("fakepow", false),
     ("miner.newpayload-timeout", true),
     // Wallets that are not files.
     ("nousb", false),

@@ -60,7 +60,7 @@ pub fn dump(config: &Config, args: &DumpArgs, out: &mut dyn Write) -> Result<()>
         named => named.iter().map(|text| block_hash(&view, text)).collect::<Result<_>>()?,
     };
     for hash in blocks {
-        let _ = (hash, args, &out);
+        super::dump::write(&view, hash, args, out)?;
     }
     Ok(())
 }

@@ -15,12 +15,20 @@ use crate::args::DumpArgs;
 /// # Errors
 ///
 /// When the state is not here.
-pub fn write(view: &ChainView, hash: B256, args: &DumpArgs, out: &mut dyn Write) -> Result<()> {
-    let header = view.db.header(hash)?.ok_or_else(|| eyre!("block {hash} is not in the database"))?;
+pub(super) fn write(
+    view: &ChainView,
+    hash: B256,
+    args: &DumpArgs,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let header =
+        view.db.header(hash)?.ok_or_else(|| eyre!("block {hash} is not in the database"))?;
     let is = |flag: Option<bool>| flag.unwrap_or(false);
     let state = view.state_at(hash)?;
     let start = match &args.start {
-        Some(text) => text.parse().map_err(|_| eyre!("--start {text} is not a hash of 32 bytes"))?,
+        Some(text) => {
+            text.parse().map_err(|_| eyre!("--start {text} is not a hash of 32 bytes"))?
+        }
         None => B256::ZERO,
     };
     let limit = args.limit.filter(|limit| *limit > 0).unwrap_or(u64::MAX);
@@ -36,7 +44,9 @@ pub fn write(view: &ChainView, hash: B256, args: &DumpArgs, out: &mut dyn Write)
         }
         let Some(address) = view.db.preimage(address_hash)? else {
             if !is(args.incompletes) {
-                bail!("the address behind {address_hash} is unknown; --incompletes lists it by hash");
+                bail!(
+                    "the address behind {address_hash} is unknown; --incompletes lists it by hash"
+                );
             }
             continue;
         };

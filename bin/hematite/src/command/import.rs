@@ -2,7 +2,7 @@
 //! executes.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -231,8 +231,8 @@ impl Reader<'_> {
     }
 }
 
-fn bad_block(path: &PathBuf, number: u64, hash: B256, error: InvalidBlock) -> eyre::Report {
-    let error = ImportError::Invalid { hash, source: error };
+fn bad_block(path: &Path, number: u64, hash: B256, error: InvalidBlock) -> eyre::Report {
+    let error = ImportError::Invalid { hash, source: Box::new(error) };
     eyre!(error).wrap_err(format!("{}: cannot import block {number}", path.display()))
 }
 

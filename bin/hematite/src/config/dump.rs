@@ -60,6 +60,7 @@ impl Config {
         flags.some("networkid", self.network_id.map(|id| id.to_string()));
         flags.some("identity", self.identity.as_deref());
         flags.set("accept-rollback", self.accept_rollback);
+        flags.set("fakepow", self.fake_pow);
         flags.set("dev", self.dev.is_some());
         if let Some(dev) = self.dev {
             flags.number("dev.period", dev.period.as_secs());

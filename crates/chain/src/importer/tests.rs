@@ -77,7 +77,7 @@ fn an_orphan_names_its_parent() {
 fn a_block_from_the_future_waits() {
     let mut builder = builder();
     let genesis = builder.importer.view().head.hash();
-    let block = builder.block_on(genesis, Vec::new(), BlockOptions::default());
+    let block = builder.block_on(genesis, Vec::new(), BlockOptions { seconds: 100, ..extra("") });
     let now = block.header().timestamp - 16;
     let verified = builder.verify(block);
     let result = builder.importer.import(verified, Origin::Other, now);
@@ -108,7 +108,7 @@ fn reorgs_to_the_heavier_branch() {
 /// Both branches are longer than the layers reach, so the base has to be unwound.
 #[test]
 fn reorgs_below_the_base_and_back() {
-    let depth = LAYERS_MAX as u64 + 40;
+    let depth = LAYERS_MAX + 40;
     let (first_chain, first) = grow(depth, &extra("first"));
     let (second_chain, second) = grow(depth + 1, &extra("second"));
     let (_, third) = grow(depth + 2, &extra("first"));
@@ -130,7 +130,7 @@ fn reorgs_below_the_base_and_back() {
         balance(&builder.importer, lower, SINK),
         balance(&first_chain.importer, lower, SINK)
     );
-    for number in [1, 2, 30, depth - LAYERS_MAX as u64, depth - 1, depth + 2] {
+    for number in [1, 2, 30, depth - LAYERS_MAX, depth - 1, depth + 2] {
         let hash = builder.importer.view().db.canonical_hash(number).unwrap().unwrap();
         assert_eq!(balance(&builder.importer, hash, SINK), received(number), "block {number}");
     }
@@ -150,7 +150,7 @@ fn same_chain(one: &ChainBuilder, other: &ChainBuilder) {
 
 #[test]
 fn a_wrong_block_in_a_deep_branch_changes_nothing_and_is_remembered() {
-    let depth = LAYERS_MAX as u64 + 20;
+    let depth = LAYERS_MAX + 20;
     let (_, first) = grow(depth, &extra("first"));
     let (second_chain, second) = grow(depth + 2, &extra("second"));
     let mut builder = builder();

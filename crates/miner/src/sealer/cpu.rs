@@ -11,7 +11,7 @@ use std::{
 };
 
 use consensus::Engine;
-use ethash::{Dataset, Epoch, Progress};
+use ethash::{Dataset, Epoch, LightCache, Progress};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Generation, Slot, slot::Task};
@@ -36,7 +36,6 @@ pub(crate) struct Search {
     pub(crate) hashes: Arc<AtomicU64>,
     pub(crate) generation: Arc<Mutex<Option<Generation>>>,
     pub(crate) hashrate_max: Option<u64>,
-    pub(crate) tiny: bool,
     /// The version of the newest package that is solved: its other searchers stop.
     solved: AtomicU64,
     dataset: Mutex<Option<Arc<Dataset>>>,
@@ -48,7 +47,6 @@ impl Search {
         engine: Arc<Engine>,
         submissions: mpsc::Sender<Submission>,
         hashrate_max: Option<u64>,
-        tiny: bool,
     ) -> Self {
         Self {
             slot,
@@ -57,7 +55,6 @@ impl Search {
             hashes: Arc::default(),
             generation: Arc::default(),
             hashrate_max,
-            tiny,
             solved: AtomicU64::new(0),
             dataset: Mutex::new(None),
         }
@@ -70,34 +67,35 @@ impl Search {
     /// The dataset of an epoch; the first thread that asks generates it with as many threads as
     /// may search, the others wait for it. `None` when told to stop.
     fn dataset(&self, epoch: Epoch) -> Option<Arc<Dataset>> {
+        let cache = self.engine.cache(epoch)?;
         let mut kept = self.dataset_lock();
         if let Some(dataset) = kept.as_ref()
-            && (self.tiny || dataset.epoch() == epoch)
+            && dataset.epoch() == cache.epoch()
         {
             return Some(dataset.clone());
         }
         // The old dataset goes before the new one comes: both may not fit.
         *kept = None;
-        let dataset = Arc::new(self.generate(epoch)?);
+        let dataset = Arc::new(self.generate(&cache)?);
         *kept = Some(dataset.clone());
         Some(dataset)
     }
 
-    fn generate(&self, epoch: Epoch) -> Option<Dataset> {
+    fn generate(&self, cache: &LightCache) -> Option<Dataset> {
+        let epoch = cache.epoch();
         let started = Instant::now();
         let threads = self.slot.threads().clamp(1, THREADS_MAX);
         tracing::info!(
             epoch = epoch.get(),
-            bytes = epoch.dataset_bytes(),
+            bytes = cache.dataset_bytes(),
             threads,
             "Generating DAG"
         );
-        let cache = self.engine.cache(epoch)?;
-        let progress = Arc::new(Progress::new(epoch.dataset_bytes() / ITEM_BYTES));
+        let progress = Arc::new(Progress::new(cache.dataset_bytes() / ITEM_BYTES));
         let generation = Generation { epoch, progress: progress.clone(), started };
         *self.generation_lock() = Some(generation);
         let stop: &AtomicBool = self.slot.interrupt();
-        let dataset = Dataset::generate(&cache, threads, &progress, stop);
+        let dataset = Dataset::generate(cache, threads, &progress, stop);
         *self.generation_lock() = None;
         let elapsed = started.elapsed();
         match &dataset {

@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""Hematite beside real geth: the same work, in turns, in one run; medians of several runs.
+
+usage: versus_geth.py [--runs N] [import core-geth disk startup intake history]
+Environment: HEMATITE_BIN, GETH_BIN, CONFORMANCE_DIR, MAKE_CHAIN_BIN. See benches/README.md.
+"""
+import argparse
+import http.client
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+CACHE = os.path.expanduser("~/.cache/hematite")
+TARGET = os.environ.get("CARGO_TARGET_DIR", f"{CACHE}/target")
+HEMATITE = os.environ.get("HEMATITE_BIN", f"{TARGET}/release/hematite")
+GETH = os.environ.get("GETH_BIN", f"{CACHE}/geth/v1.10.26/geth")
+MAKE_CHAIN = os.environ.get("MAKE_CHAIN_BIN", f"{TARGET}/release/make-chain")
+DATA = os.environ.get("CONFORMANCE_DIR", "../shared/conformance")
+ERA1 = "realchain/mainnet/era1/mainnet-00000-5ec1ffb8.era1"
+CORE_GETH = "realchain/synthetic/core-geth-simulated/foundation-condense-state"
+
+
+def run(*command):
+    """Seconds and peak RSS in MiB of a command that must succeed."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed: {errors.decode()[-2000:]}")
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def disk(folder):
+    """MiB that a folder takes."""
+    return int(subprocess.check_output(["du", "-sk", folder]).split()[0]) / 1024
+
+
+def row(name, ours, theirs, unit, more_is_better=False):
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    ratio = ours / theirs if more_is_better else theirs / ours
+    print(f"| {name} | {ours:.4g} {unit} | {theirs:.4g} {unit} | {ratio:.2f} x |", flush=True)
+
+
+def imports(name, runs, work, ours, theirs, init=None):
+    """Imports a file with both, in turns. `init` is a genesis file for geth."""
+    seconds, rss = ([], []), ([], [])
+    for _ in range(runs):
+        for side, command in enumerate((ours, theirs)):
+            folder = os.path.join(work, f"import-{side}")
+            shutil.rmtree(folder, ignore_errors=True)
+            if side == 1 and init:
+                run(GETH, "--datadir", folder, "init", init)
+            took, peak = run(*[word.format(folder=folder) for word in command])
+            seconds[side].append(took)
+            rss[side].append(peak)
+    row(f"{name}, wall", *seconds, "s")
+    row(f"{name}, peak RSS", *rss, "MiB")
+    return [os.path.join(work, f"import-{side}") for side in (0, 1)]
+
+
+def bench_import(runs, work):
+    era1 = os.path.join(DATA, ERA1)
+    rlp = os.path.join(work, "mainnet.rlp")
+    run(HEMATITE, "--datadir", os.path.join(work, "convert"), "import", era1)
+    run(HEMATITE, "--datadir", os.path.join(work, "convert"), "export", rlp)
+    imports("mainnet 0-8191, every seal", runs, work,
+            [HEMATITE, "--datadir", "{folder}", "import", rlp],
+            [GETH, "--datadir", "{folder}", "--nousb", "import", rlp])
+
+
+def bench_core_geth(runs, work):
+    folder = os.path.join(DATA, CORE_GETH)
+    files = {os.path.splitext(name)[1]: os.path.join(folder, name) for name in os.listdir(folder)}
+    chain, genesis = files[".gz"], files[".json"]
+    imports("core-geth's 1 310 blocks, 22 258 txs", runs, work,
+            [HEMATITE, "--datadir", "{folder}", "--genesis", genesis, "import", chain],
+            [GETH, "--datadir", "{folder}", "--nousb", "import", chain], init=genesis)
+
+
+def made_chain(work, blocks=20000):
+    folder = os.path.join(work, "made")
+    if not os.path.exists(os.path.join(folder, "chain.rlp")):
+        run(MAKE_CHAIN, str(blocks), folder)
+    return os.path.join(folder, "genesis.json"), os.path.join(folder, "chain.rlp")
+
+
+def bench_disk(runs, work):
+    genesis, chain = made_chain(work)
+    folders = imports("20 000 blocks with a transfer each", min(runs, 1), work,
+                      [HEMATITE, "--datadir", "{folder}", "--fakepow", "--genesis", genesis, "import", chain],
+                      [GETH, "--datadir", "{folder}", "--fakepow", "--gcmode", "archive", "import", chain],
+                      init=genesis)
+    row("the same on disk, whole history", *[[disk(folder)] for folder in folders], "MiB")
+    for side, name in enumerate(("hematite", "geth")):
+        shutil.rmtree(os.path.join(work, name), ignore_errors=True)
+        shutil.move(folders[side], os.path.join(work, name))
+
+
+class Node:
+    """A running node, reached over one keep-alive connection."""
+
+    def __init__(self, command, port):
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.port = port
+        while True:
+            try:
+                self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                self.call("eth_blockNumber")
+                break
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() - self.started > 60:
+                    sys.exit(f"{' '.join(command)} does not answer")
+                time.sleep(0.002)
+        self.startup = time.monotonic() - self.started
+
+    def post(self, body):
+        self.http.request("POST", "/", body, {"content-type": "application/json"})
+        return json.loads(self.http.getresponse().read())
+
+    def call(self, method, *params):
+        answer = self.post(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def rss(self):
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        self.process.wait(60)
+
+
+def start(side, folder, port=18945):
+    if side == 0:
+        return Node([HEMATITE, "--datadir", folder, "--role", "tx", "--fakepow", "--http", "--http.port", str(port)], port)
+    return Node([GETH, "--datadir", folder, "--fakepow", "--gcmode", "archive", "--http", "--http.port", str(port),
+                 "--http.api", "eth,net,web3,txpool", "--nodiscover", "--maxpeers", "0", "--port", "0", "--ipcdisable",
+                 "--networkid", "1337", "--rpc.allow-unprotected-txs", "--authrpc.port", "0"], port)
+
+
+def copies(work):
+    """Both data directories of the made chain, made if they are not there."""
+    folders = [os.path.join(work, name) for name in ("hematite", "geth")]
+    if not all(map(os.path.exists, folders)):
+        bench_disk(1, work)
+    return folders
+
+
+def bench_startup(runs, work):
+    seconds, killed, idle = ([], []), ([], []), ([], [])
+    for _ in range(max(runs, 3)):
+        for side, folder in enumerate(copies(work)):
+            node = start(side, folder)
+            seconds[side].append(node.startup * 1000)
+            idle[side].append(node.rss())
+            node.stop(signal.SIGKILL)
+            node = start(side, folder)
+            killed[side].append(node.startup * 1000)
+            node.stop()
+    row("exec to first HTTP answer", *seconds, "ms")
+    row("the same after kill -9", *killed, "ms")
+    row("idle RSS", *idle, "MiB")
+
+
+def signed(count, first_nonce):
+    """Raw transfers of the made chain's first sender, signed by eth_account of the web3 environment."""
+    script = (
+        "import sys\nfrom eth_account import Account\n"
+        "key='0x'+'11'*31+'01'\n"
+        f"for n in range({first_nonce},{first_nonce + count}):\n"
+        " t=dict(nonce=n,to='0x'+'00'*19+'ff',value=1,gas=21000,gasPrice=10**9,chainId=1337)\n"
+        " print('0x'+Account.sign_transaction(t,key).raw_transaction.hex().removeprefix('0x'))\n")
+    return subprocess.check_output([f"{CACHE}/venv/web3-7/bin/python", "-c", script]).decode().split()
+
+
+def bench_intake(runs, work, count=2000, batch=100):
+    address = "0x" + subprocess.check_output(
+        [f"{CACHE}/venv/web3-7/bin/python", "-c",
+         "from eth_account import Account; print(Account.from_key('0x'+'11'*31+'01').address)"]).decode().strip()[2:]
+    single, batched = ([], []), ([], [])
+    transactions = None
+    for _ in range(runs):
+        for side, folder in enumerate(copies(work)):
+            copy = os.path.join(work, "intake")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(folder, copy)
+            node = start(side, copy)
+            nonce = int(node.call("eth_getTransactionCount", address, "latest"), 16)
+            transactions = transactions or signed(2 * count, nonce)
+            began = time.monotonic()
+            for raw in transactions[:count]:
+                node.call("eth_sendRawTransaction", raw)
+            single[side].append(count / (time.monotonic() - began))
+            began = time.monotonic()
+            for first in range(count, 2 * count, batch):
+                body = [{"jsonrpc": "2.0", "id": n, "method": "eth_sendRawTransaction", "params": [raw]}
+                        for n, raw in enumerate(transactions[first:first + batch])]
+                assert all("result" in answer for answer in node.post(json.dumps(body)))
+            batched[side].append(count / (time.monotonic() - began))
+            node.stop(signal.SIGKILL)
+    row("transactions, one connection", *single, "tx/s", more_is_better=True)
+    row("transactions, batches of 100", *batched, "tx/s", more_is_better=True)
+
+
+def bench_history(runs, work, count=3000):
+    recipient = "0x00000000000000000000000000000000000000bb"
+    head, past = ([], []), ([], [])
+    for _ in range(runs):
+        for side, folder in enumerate(copies(work)):
+            node = start(side, folder)
+            for times, block in ((head, "latest"), (past, hex(10000))):
+                began = time.monotonic()
+                for _ in range(count):
+                    node.call("eth_getBalance", recipient, block)
+                times[side].append((time.monotonic() - began) / count * 1e6)
+            node.stop()
+    row("balance at the head", *head, "us")
+    row("balance 10 000 blocks back", *past, "us")
+    print(f"back / head: hematite {statistics.median(past[0]) / statistics.median(head[0]):.2f}, "
+          f"geth {statistics.median(past[1]) / statistics.median(head[1]):.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--work", default=None, help="a folder to work in; kept")
+    names = ["import", "core-geth", "disk", "startup", "intake", "history"]
+    parser.add_argument("what", nargs="*", choices=[[], *names])
+    args = parser.parse_args()
+    work = args.work or tempfile.mkdtemp(prefix="hematite-bench-")
+    os.makedirs(work, exist_ok=True)
+    print("| what | hematite | geth | better by |\n|---|---|---|---|")
+    try:
+        for name in args.what or names:
+            globals()["bench_" + name.replace("-", "_")](args.runs, work)
+    finally:
+        if not args.work:
+            shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
