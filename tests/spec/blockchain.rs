@@ -67,9 +67,7 @@ fn compare(head: &SealedHeader, test: &Value) -> Result<(), String> {
         return Err(format!("head {} {}, expected {want}", head.number, head.hash()));
     }
     let want = match test.get("postState").filter(|state| !state.is_null()) {
-        Some(state) => {
-            Genesis { alloc: accounts(state), ..Genesis::default() }.state_root()
-        }
+        Some(state) => Genesis { alloc: accounts(state), ..Genesis::default() }.state_root(),
         None => hash(&test["postStateHash"]),
     };
     if head.state_root == want {

@@ -25,24 +25,32 @@ pub(crate) struct DataFile {
 }
 
 impl DataFile {
+    /// What sorts files by how long they take: seals and key files need more than their size tells.
+    fn weight(&self) -> (bool, u64) {
+        let parts = ["realchain/", "keystore", "KeyStore"];
+        (parts.iter().any(|part| self.name.contains(part)), self.bytes)
+    }
+
     /// Everything in it.
     pub(crate) fn read(&self) -> Vec<u8> {
         fs::read(&self.path).expect("a listed file can be read")
     }
 }
 
-/// All files, the largest first, or why there are none.
+/// All files, those that take longest first, or why there are none.
 pub(crate) fn files() -> Result<Vec<DataFile>, String> {
     let root = root();
     let mut files = Vec::new();
     for archive in ARCHIVES {
-        let Some(folder) = folder_of(&root, archive)? else { continue };
-        collect(&folder, archive, &mut files);
+        match folder_of(&root, archive)? {
+            Some(folder) => collect(&folder, archive, &mut files),
+            None => println!("absent: {archive}"),
+        }
     }
     if files.is_empty() {
         return Err(format!("{} holds none of {ARCHIVES:?}", root.display()));
     }
-    files.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    files.sort_by(|a, b| b.weight().cmp(&a.weight()).then_with(|| a.name.cmp(&b.name)));
     Ok(files)
 }
 

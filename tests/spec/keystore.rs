@@ -55,7 +55,8 @@ pub(crate) fn run_file(file: &DataFile, sink: &mut Sink<'_>) {
         folder.write(&name, &content);
         let keystore = folder.keystore()?;
         let claimed = json.as_ref().and_then(|json| json.get("address")).map(claimed_address);
-        let usable = claimed.filter(|_| !name.starts_with('.') && !name.ends_with('~'));
+        let usable =
+            claimed.filter(|it| !it.is_zero() && !name.starts_with('.') && !name.ends_with('~'));
         let Some(address) = usable else {
             return same("accounts", &keystore.accounts().len(), &0);
         };

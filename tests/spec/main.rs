@@ -84,7 +84,7 @@ impl Filter {
     }
 }
 
-/// Runs all files, the largest first, on all cores.
+/// Runs all files on all cores.
 fn run(files: &[DataFile], filter: &Filter) -> Report {
     let report = Mutex::new(Report::default());
     let next = AtomicUsize::new(0);

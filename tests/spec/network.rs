@@ -3,8 +3,11 @@
 use primitives::{ChainSpec, DaoFork, Forks, Genesis};
 use serde_json::json;
 
+/// Schedules one fork at a block.
+type Schedule = fn(&mut Forks, u64);
+
 /// Names in the order of the forks. Each knows how to schedule itself.
-const NETWORKS: [(&str, fn(&mut Forks, u64)); 12] = [
+const NETWORKS: [(&str, Schedule); 12] = [
     ("Frontier", |_, _| ()),
     ("Homestead", |forks, at| forks.homestead = Some(at)),
     ("Dao", |forks, at| forks.dao = Some(DaoFork { block: at, support: true })),

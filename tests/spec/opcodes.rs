@@ -100,9 +100,11 @@ fn run_opcode(opcode: u8, test: &Value) -> Result<(), String> {
     state.apply(&changes);
     let mut world = WorldState::at(root, state, 1);
     match outcome(&spec, &mut world, CONTRACT, Bytes::new())? {
-        CallOutcome::Success { output, .. } => {
-            same("result", &U256::from_be_slice(&output), &U256::from_be_slice(&bytes(&test["Expected"])))
-        }
+        CallOutcome::Success { output, .. } => same(
+            "result",
+            &U256::from_be_slice(&output),
+            &U256::from_be_slice(&bytes(&test["Expected"])),
+        ),
         other => Err(format!("{other:?}")),
     }
 }

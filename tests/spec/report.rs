@@ -79,7 +79,7 @@ impl Skip {
         }
     }
 
-    /// The reason to skip a whole file, by its path.
+    /// The reason to skip a whole file, by its path. What is only slow runs in the long tier.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
         const BY_PATH: [(&str, Skip); 4] = [
             ("stTimeConsuming/", Skip::TimeConsuming),
@@ -87,7 +87,10 @@ impl Skip {
             ("randomStatetest94", Skip::HugeHash),
             ("bcForkUncle", Skip::RandomTie),
         ];
-        BY_PATH.into_iter().find(|(part, _)| path.contains(part)).map(|(_, skip)| skip)
+        let is_long = std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long");
+        let found = BY_PATH.into_iter().find(|(part, _)| path.contains(part));
+        let only_slow = |skip: &Self| matches!(skip, Self::TimeConsuming | Self::PerformanceLoop);
+        found.map(|(_, skip)| skip).filter(|skip| !(is_long && only_slow(skip)))
     }
 }
 
@@ -126,7 +129,9 @@ impl<'a> Sink<'a> {
 
     /// The counts, with the time that the file took on its suite's account.
     pub(crate) fn finish(mut self, busy: Duration) -> BTreeMap<Suite, Tally> {
-        self.tally().busy += busy;
+        if let Some(tally) = self.tallies.get_mut(&self.suite) {
+            tally.busy += busy;
+        }
         self.tallies
     }
 
@@ -208,6 +213,9 @@ impl Report {
         let (mut passed, mut failed) = (0, 0);
         for (suite, tally) in &self.0 {
             let skipped: usize = tally.skipped.values().sum();
+            if tally.passed + tally.failures.len() + skipped == 0 {
+                continue;
+            }
             println!(
                 "{}: {} passed, {} failed, {skipped} skipped, {:.1} s",
                 suite.name(),

@@ -1,7 +1,7 @@
 //! RLPTests: values and their encodings, and bytes that encode nothing.
 
 use alloy_rlp::{Encodable, Header};
-use primitives::{U256, hex};
+use primitives::hex;
 use serde_json::Value;
 
 use crate::{
@@ -49,21 +49,32 @@ fn run_case(test: &Value) -> Result<(), String> {
 fn item(value: &Value) -> Item {
     match value {
         Value::Array(items) => Item::List(items.iter().map(item).collect()),
-        Value::Number(number) => {
-            Item::Bytes(minimal(number.to_string().parse().expect("a number")))
-        }
+        Value::Number(number) => Item::Bytes(minimal(&number.to_string())),
         other => {
             let text = text(other);
             match text.strip_prefix('#') {
-                Some(digits) => Item::Bytes(minimal(digits.parse().expect("a number"))),
+                Some(digits) => Item::Bytes(minimal(digits)),
                 None => Item::Bytes(text.as_bytes().to_vec()),
             }
         }
     }
 }
 
-fn minimal(number: U256) -> Vec<u8> {
-    number.to_be_bytes_trimmed_vec()
+/// The bytes of a decimal number of any length, without leading zeros.
+fn minimal(digits: &str) -> Vec<u8> {
+    let mut little_endian: Vec<u8> = Vec::new();
+    for digit in digits.chars() {
+        let mut carry = digit.to_digit(10).expect("a decimal digit");
+        for byte in &mut little_endian {
+            let sum = u32::from(*byte) * 10 + carry;
+            *byte = u8::try_from(sum % 256).expect("a remainder of 256");
+            carry = sum / 256;
+        }
+        if carry > 0 {
+            little_endian.push(u8::try_from(carry).expect("less than ten"));
+        }
+    }
+    little_endian.into_iter().rev().collect()
 }
 
 fn encode(item: &Item, out: &mut Vec<u8>) {

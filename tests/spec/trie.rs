@@ -27,9 +27,9 @@ fn run_case(test: &Value, is_secure: bool) -> Result<(), String> {
         Value::Array(steps) => {
             steps.iter().map(|step| (raw(&list(step)[0]), raw(&list(step)[1]))).collect()
         }
-        members => {
-            object(members).map(|(key, value)| (raw(&Value::String(key.into())), raw(value))).collect()
-        }
+        members => object(members)
+            .map(|(key, value)| (raw(&Value::String(key.into())), raw(value)))
+            .collect(),
     };
     let want = hash(&test["root"]);
     check(&pairs, is_secure, want)?;

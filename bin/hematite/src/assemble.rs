@@ -287,6 +287,7 @@ fn rpc_node(
         network_id: config.network_id.unwrap_or(if geth { 1 } else { chain_id }),
         data_directory: config.paths.datadir.clone(),
         gas_max: config.rpc.gas_cap.unwrap_or(0),
+        call_time_max: config.rpc.evm_timeout,
         tx_fee_max: config.rpc.tx_fee_cap,
         strict_receipts: config.rpc.strict_receipts,
     }

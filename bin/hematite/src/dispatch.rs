@@ -89,8 +89,10 @@ fn import_files(config: &Config, files: &[std::path::PathBuf]) -> Result<()> {
         import::log_summary(summary, &importer, started);
     }
     let interrupted = stop.load(Ordering::Relaxed);
-    importer.close().wrap_err("cannot sync the database")?;
+    let closed = importer.close().wrap_err("cannot sync the database");
+    // The first failure is the cause of others.
     let summary = result?;
+    closed?;
     if interrupted {
         tracing::info!(
             imported = summary.imported,

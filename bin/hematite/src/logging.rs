@@ -70,7 +70,8 @@ fn filter(verbosity: u8, override_by: Option<&str>) -> Result<EnvFilter> {
         4 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let mut directives = level.to_string();
+    // All it has to say is that a client asked for too large an answer, which the client is told.
+    let mut directives = format!("{level},jsonrpsee-core=off");
     if verbosity >= 3 {
         for dependency in ["hyper", "hyper_util", "jsonrpsee", "jsonrpsee_server", "tower", "mio"] {
             directives.push_str(&format!(",{dependency}=warn"));

@@ -478,9 +478,9 @@ impl From<io::Error> for PlaceError {
 fn claimed_address(candidate: &Candidate) -> Option<Address> {
     let path = candidate.path.display();
     let content = directory::read(&candidate.path)
-        .inspect_err(|error| tracing::debug!(%path, %error, "Skipped unreadable key file"));
+        .inspect_err(|error| tracing::warn!(%path, %error, "Skipped unreadable key file"));
     key_file::address_of(&content.ok()?)
-        .inspect_err(|error| tracing::debug!(%path, %error, "Skipped what is no key file"))
+        .inspect_err(|error| tracing::warn!(%path, %error, "Skipped what is no key file"))
         .ok()
 }
 

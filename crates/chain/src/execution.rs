@@ -79,3 +79,26 @@ pub fn execute_block<R: StateReader>(
     let state_root = finish_block(spec, header, &block.body().ommers, world).map_err(read)?;
     Ok(Outcome { executed, state_root })
 }
+
+#[cfg(test)]
+mod tests {
+    use primitives::{DaoFork, EMPTY_ROOT_HASH, Forks};
+    use state::MemoryState;
+
+    use super::*;
+    use crate::testing::spec;
+
+    #[test]
+    fn the_dao_fork_leaves_its_accounts_behind_even_where_nobody_used_them() {
+        let dao = Some(DaoFork { block: 5, support: true });
+        let spec = spec(Forks { dao, ..Forks::default() });
+        let mut world = WorldState::at(EMPTY_ROOT_HASH, MemoryState::default(), 5);
+        for (number, exist) in [(4, false), (5, true)] {
+            let header = Header { number, ..Header::default() };
+            begin_block(&spec, &header, &mut world).unwrap();
+            for address in dao_drain_list().iter().chain([&DAO_REFUND_CONTRACT]) {
+                assert_eq!(world.account(*address).unwrap().is_some(), exist, "{address}");
+            }
+        }
+    }
+}

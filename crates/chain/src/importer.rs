@@ -148,8 +148,8 @@ impl Importer {
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn close(mut self) -> Result<(), StorageError> {
-        self.writer.sync()
+    pub fn close(self) -> Result<(), StorageError> {
+        self.writer.close()
     }
 
     /// Imports one block and syncs it. `now` is the wall clock in seconds since 1970.

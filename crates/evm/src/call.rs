@@ -4,7 +4,8 @@ use state::{StateReader, WorldState};
 
 use crate::{
     BlockHashes, ExecutionError,
-    env::{Rules, machine},
+    env::{Machine, Rules, machine},
+    interrupt::{Interrupt, watch},
     message::Message,
     transact::{End, clear, transact},
 };
@@ -75,8 +76,39 @@ pub fn call<R: StateReader>(
 ) -> Result<CallOutcome, ExecutionError> {
     let rules = Rules::new(spec, header);
     let mut machine = machine(&rules, header, world, ancestors);
-    let outcome = transact(&mut machine, &rules, &Message::of_call(request), u64::MAX)?;
-    clear(&mut machine);
+    run(&mut machine, &rules, request)
+}
+
+/// As [`call`], unless told to stop before the end: then `None`.
+///
+/// # Errors
+///
+/// As [`call`].
+pub fn call_until<R: StateReader>(
+    spec: &ChainSpec,
+    header: &Header,
+    world: &mut WorldState<R>,
+    ancestors: BlockHashes<'_>,
+    request: &CallRequest,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<CallOutcome>, ExecutionError> {
+    let rules = Rules::new(spec, header);
+    let mut machine = machine(&rules, header, world, ancestors);
+    watch(&mut machine, interrupt);
+    let outcome = run(&mut machine, &rules, request);
+    if machine.ctx.journaled_state.database.watch.has_stopped() {
+        return Ok(None);
+    }
+    outcome.map(Some)
+}
+
+fn run<R: StateReader>(
+    machine: &mut Machine<'_, R>,
+    rules: &Rules,
+    request: &CallRequest,
+) -> Result<CallOutcome, ExecutionError> {
+    let outcome = transact(machine, rules, &Message::of_call(request), u64::MAX)?;
+    clear(machine);
     let gas_used = outcome.gas_used;
     Ok(match outcome.end {
         End::Success => {

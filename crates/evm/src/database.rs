@@ -6,7 +6,7 @@ use revm::{
 };
 use state::{ReadError, StateReader, WorldState};
 
-use crate::code;
+use crate::{code, interrupt::Watch};
 
 /// The hash of the ancestor with a number, by walking parents; asked for the 256 newest only.
 pub type BlockHashes<'a> = &'a dyn Fn(u64) -> Result<Option<B256>, ReadError>;
@@ -25,11 +25,12 @@ pub(crate) struct WorldDatabase<'a, R> {
     ancestors: BlockHashes<'a>,
     /// A contract may ask for the same hashes thousands of times, and each is a walk.
     known_hashes: HashMap<u64, B256>,
+    pub(crate) watch: Watch<'a>,
 }
 
 impl<'a, R: StateReader> WorldDatabase<'a, R> {
     pub(crate) fn new(world: &'a mut WorldState<R>, ancestors: BlockHashes<'a>) -> Self {
-        Self { world, ancestors, known_hashes: HashMap::default() }
+        Self { world, ancestors, known_hashes: HashMap::default(), watch: Watch::none() }
     }
 }
 
@@ -37,6 +38,7 @@ impl<R: StateReader> Database for WorldDatabase<'_, R> {
     type Error = DatabaseError;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, DatabaseError> {
+        self.watch.ask()?;
         let account = self.world.account(address)?;
         Ok(account.map(|account| AccountInfo {
             balance: account.balance,
@@ -58,6 +60,7 @@ impl<R: StateReader> Database for WorldDatabase<'_, R> {
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, DatabaseError> {
+        self.watch.ask()?;
         Ok(self.world.storage(address, slot)?)
     }
 

@@ -15,7 +15,7 @@ use crate::{
     sstore,
 };
 
-type MachineContext<'a, R> = Context<BlockEnv, TxEnv, CfgEnv, WorldDatabase<'a, R>>;
+pub(crate) type MachineContext<'a, R> = Context<BlockEnv, TxEnv, CfgEnv, WorldDatabase<'a, R>>;
 
 /// revm, on our state.
 pub(crate) type Machine<'a, R> = Evm<

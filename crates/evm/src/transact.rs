@@ -209,7 +209,9 @@ fn run_frames<R: StateReader>(
         return Ok((result, None));
     }
     loop {
-        let result = match machine.frame_run()? {
+        let ended = machine.frame_run()?;
+        machine.ctx.journaled_state.database.watch.ask().map_err(DatabaseError)?;
+        let result = match ended {
             ItemOrResult::Item(init) => match open_frame(machine, rules, init)? {
                 None => continue,
                 Some(result) => result,

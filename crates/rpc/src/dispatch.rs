@@ -2,6 +2,9 @@
 //!
 //! The shapes and texts are geth's: errors travel with HTTP 200, a batch keeps its order, a
 //! notification is executed and not answered, `"id": null` is a call.
+//!
+//! jsonrpsee keeps the methods and writes what they return; its words for what goes wrong around
+//! them are not geth's, so that part is ours.
 
 use std::{
     collections::HashMap,
@@ -10,16 +13,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Deserializer, Serialize};
+use jsonrpsee::{
+    Extensions, MethodCallback, MethodResponse, RpcModule, SyncMethod,
+    types::{ErrorObjectOwned, Id, Params, error::OVERSIZED_RESPONSE_CODE},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::{sync::Semaphore, time};
 
-use crate::error::RpcError;
+use crate::{
+    budget::{Budget, Share},
+    error::RpcError,
+};
 
 /// Items in one batch. geth has had a limit since 1.12.1, and this is it.
 pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Bytes of one answer, a whole batch included.
 pub const RESPONSE_BYTES_MAX: usize = 25 * 1024 * 1024;
+/// Bytes of all answers that are being put together or sent, beyond 64 KiB each.
+pub const ANSWERS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long one body may be worked on; what is not answered by then gets `request timed out`.
 pub const REQUEST_SECONDS_MAX: u64 = 30;
 /// Heavy calls that may wait for a free core before the next one is refused.
@@ -48,36 +60,74 @@ impl Weight {
     }
 }
 
-/// What a method does: parameters as they were sent, and a result that is JSON already.
-pub type Run = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>, RpcError> + Send + Sync>;
-
-struct Method {
-    name: &'static str,
-    weight: Weight,
-    run: Run,
-}
+/// What a method does: the text of its parameters in, and a result that is JSON already.
+pub type Run = Box<dyn Fn(Option<&str>) -> Result<Box<RawValue>, RpcError> + Send + Sync>;
 
 /// The methods a server answers, by name.
-#[derive(Default)]
+#[derive(Debug)]
 pub struct Methods {
-    by_name: HashMap<&'static str, Arc<Method>>,
+    module: RpcModule<()>,
+    /// Of those that are not always light.
+    weights: HashMap<&'static str, Weight>,
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self { module: RpcModule::new(()), weights: HashMap::new() }
+    }
 }
 
 impl Methods {
-    /// Adds a method; a later one of the same name wins.
+    /// Adds a method whose result becomes JSON only when the answer is written.
+    ///
+    /// # Panics
+    ///
+    /// If there is a method of this name: a mistake in the table of methods.
+    pub fn register<T, F>(&mut self, name: &'static str, weight: Weight, run: F)
+    where
+        T: Serialize + 'static,
+        F: Fn(Option<&str>) -> Result<T, RpcError> + Send + Sync + 'static,
+    {
+        let method = move |params: Params<'_>, _: &(), _: &Extensions| {
+            run(params.as_str()).map(|result| Shared(Arc::new(result)))
+        };
+        self.module.register_method(name, method).expect("every method has a name of its own");
+        if weight != Weight::Light {
+            self.weights.insert(name, weight);
+        }
+    }
+
+    /// Adds a method whose result is JSON already.
+    ///
+    /// # Panics
+    ///
+    /// If there is a method of this name.
     pub fn add(&mut self, name: &'static str, weight: Weight, run: Run) {
-        self.by_name.insert(name, Arc::new(Method { name, weight, run }));
+        self.register(name, weight, run);
     }
 
     /// The names, in no order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.by_name.keys().copied()
+        self.module.method_names()
+    }
+
+    fn weight(&self, name: &str) -> Weight {
+        self.weights.get(name).copied().unwrap_or(Weight::Light)
     }
 }
 
-impl std::fmt::Debug for Methods {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.by_name.keys()).finish()
+/// A result that jsonrpsee may clone, as it asks to be able to, without copying anything.
+struct Shared<T>(Arc<T>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Serialize> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -88,6 +138,8 @@ pub struct DispatchLimits {
     pub batch_items: usize,
     /// Bytes of an answer.
     pub response_bytes: usize,
+    /// Bytes of all answers together, beyond 64 KiB each.
+    pub answers_bytes: usize,
     /// Time for one body.
     pub request: Duration,
     /// Heavy calls running at once.
@@ -101,6 +153,7 @@ impl Default for DispatchLimits {
         Self {
             batch_items: BATCH_ITEMS_MAX,
             response_bytes: RESPONSE_BYTES_MAX,
+            answers_bytes: ANSWERS_BYTES_MAX,
             request: Duration::from_secs(REQUEST_SECONDS_MAX),
             heavy_running: std::thread::available_parallelism().map_or(1, usize::from),
             heavy_waiting: HEAVY_WAITING_MAX,
@@ -113,6 +166,7 @@ impl Default for DispatchLimits {
 pub struct Dispatcher {
     methods: Methods,
     limits: DispatchLimits,
+    answers: Budget,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -133,12 +187,71 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    code: i32,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
+/// How jsonrpsee begins the answer to a call whose id is `null`.
+const NULL_HEAD: &str = r#"{"jsonrpc":"2.0","id":null"#;
+/// The same up to the id.
+const HEAD: &str = r#"{"jsonrpc":"2.0","id":"#;
+
+/// A response of jsonrpsee's under the id that the client sent.
+///
+/// An id goes back as it came, byte by byte. jsonrpsee has no room for such an id, so all that it
+/// answers is to `null`, in whose place the client's is written.
+struct Answer<'a> {
+    id: &'a str,
+    response: MethodResponse,
+}
+
+impl<'a> Answer<'a> {
+    fn refused(id: &'a str, error: RpcError) -> Self {
+        Self { id, response: failure(error) }
+    }
+
+    /// What follows the id.
+    fn tail(&self) -> &str {
+        let json = self.response.as_json().get();
+        json.strip_prefix(NULL_HEAD).expect("jsonrpsee writes the version and the id first")
+    }
+
+    fn len(&self) -> usize {
+        HEAD.len() + self.id.len() + self.tail().len()
+    }
+
+    fn write(&self, reply: &mut Reply) {
+        // One more for the comma or the line's end.
+        reply.bytes.reserve(self.len() + 1);
+        for part in [HEAD, self.id, self.tail()] {
+            reply.bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// Writes it, or why there is no room for it. A refusal is small and needs none.
+    fn write_within(self, bytes_max: usize, reply: &mut Reply) {
+        let bytes = reply.bytes.len() + self.len();
+        if bytes > bytes_max {
+            Self::refused(self.id, RpcError::ResponseTooLarge).write(reply);
+        } else if reply.share.covers(bytes) {
+            self.write(reply);
+        } else {
+            Self::refused(self.id, RpcError::Crowded).write(reply);
+        }
+    }
+}
+
+/// The answer to one body, and its share of the memory for answers.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    bytes: Vec<u8>,
+    share: Share,
+}
+
+impl AsRef<[u8]> for Reply {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn failure(error: RpcError) -> MethodResponse {
+    MethodResponse::error(Id::Null, ErrorObjectOwned::from(error))
 }
 
 impl Dispatcher {
@@ -147,164 +260,156 @@ impl Dispatcher {
     pub fn new(methods: Methods, limits: DispatchLimits) -> Self {
         let running = Arc::new(Semaphore::new(limits.heavy_running));
         let waiting = Arc::new(Semaphore::new(limits.heavy_running + limits.heavy_waiting));
-        Self { methods, limits, running, waiting }
+        Self { methods, limits, answers: Budget::new(limits.answers_bytes), running, waiting }
     }
 
     /// Whether a method of this name is answered.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.methods.by_name.contains_key(name)
+        self.methods.module.method(name).is_some()
     }
 
     /// The answer to one body, newline included; `None` when there is nothing to say.
     ///
     /// As in geth, only the first JSON value of the body counts.
     pub async fn answer(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let deadline = time::Instant::now() + self.limits.request;
-        let mut values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
-        let mut answer = match values.next()? {
-            Err(_) => failure("null", &RpcError::Parse).into_bytes(),
-            Ok(value) if value.get().starts_with('[') => self.batch(value, deadline).await?,
-            Ok(value) => self.message(value, deadline).await?.into_bytes(),
-        };
-        answer.push(b'\n');
-        Some(answer)
+        self.reply(body).await.map(|reply| reply.bytes)
     }
 
-    async fn batch(&self, value: &RawValue, deadline: time::Instant) -> Option<Vec<u8>> {
-        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
-            return Some(failure("null", &RpcError::Parse).into_bytes());
+    /// The answer to one body, which counts as long as it lives.
+    pub(crate) async fn reply(&self, body: &[u8]) -> Option<Reply> {
+        let deadline = time::Instant::now() + self.limits.request;
+        let mut values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
+        let mut reply = Reply { bytes: Vec::new(), share: self.answers.share() };
+        match values.next()? {
+            Err(_) => Answer::refused("null", RpcError::Parse).write(&mut reply),
+            Ok(value) if value.get().starts_with('[') => {
+                self.batch(value, deadline, &mut reply).await;
+            }
+            Ok(value) => {
+                self.message(value, deadline).await?.write_within(usize::MAX, &mut reply);
+            }
+        }
+        if reply.bytes.is_empty() {
+            return None;
+        }
+        reply.bytes.push(b'\n');
+        Some(reply)
+    }
+
+    async fn batch(&self, value: &RawValue, deadline: time::Instant, reply: &mut Reply) {
+        let items = match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+            Err(_) => Err(RpcError::Parse),
+            Ok(items) if items.is_empty() => Err(RpcError::EmptyBatch),
+            Ok(items) if items.len() > self.limits.batch_items => Err(RpcError::BatchTooLarge),
+            Ok(items) => Ok(items),
         };
-        if items.is_empty() {
-            return Some(failure("null", &RpcError::EmptyBatch).into_bytes());
-        }
-        if items.len() > self.limits.batch_items {
-            return Some(failure("null", &RpcError::BatchTooLarge).into_bytes());
-        }
-        let mut answers = vec![b'['];
+        let items = match items {
+            Ok(items) => items,
+            Err(error) => return Answer::refused("null", error).write(reply),
+        };
         for item in items {
             let Some(answer) = self.message(item, deadline).await else { continue };
-            let room = self.limits.response_bytes.saturating_sub(answers.len());
-            let answer = if answer.len() > room { too_large(item) } else { answer };
-            if answers.len() > 1 {
-                answers.push(b',');
-            }
-            answers.extend_from_slice(answer.as_bytes());
+            reply.bytes.push(if reply.bytes.is_empty() { b'[' } else { b',' });
+            answer.write_within(self.limits.response_bytes, reply);
             // A long batch must not keep the thread from other connections.
             tokio::task::yield_now().await;
         }
-        if answers.len() == 1 {
-            return None;
+        if !reply.bytes.is_empty() {
+            reply.bytes.push(b']');
         }
-        answers.push(b']');
-        Some(answers)
     }
 
-    async fn message(&self, value: &RawValue, deadline: time::Instant) -> Option<String> {
+    async fn message<'a>(
+        &self,
+        value: &'a RawValue,
+        deadline: time::Instant,
+    ) -> Option<Answer<'a>> {
         let Ok(message) = serde_json::from_str::<Message<'_>>(value.get()) else {
-            return Some(failure("null", &RpcError::InvalidRequest));
+            return Some(Answer::refused("null", RpcError::InvalidRequest));
         };
         let is_id = |id: &&RawValue| !id.get().starts_with(['{', '[']);
         let Some(method) = message.method.filter(|name| !name.is_empty()) else {
             let id = message.id.filter(is_id).map_or("null", RawValue::get);
-            return Some(failure(id, &RpcError::InvalidRequest));
+            return Some(Answer::refused(id, RpcError::InvalidRequest));
         };
         let Some(id) = message.id else {
-            let outcome = self.call(&method, message.params, deadline).await;
-            tracing::debug!(failed = outcome.is_err(), "Executed notification");
+            let response = self.call(&method, message.params, deadline).await;
+            tracing::debug!(failed = response.is_error(), "Executed notification");
             return None;
         };
         if !is_id(&id) {
-            return Some(failure("null", &RpcError::InvalidRequest));
+            return Some(Answer::refused("null", RpcError::InvalidRequest));
         }
-        Some(match self.call(&method, message.params, deadline).await {
-            Ok(result) => success(id.get(), &result),
-            Err(error) => failure(id.get(), &error),
-        })
+        let response = self.call(&method, message.params, deadline).await;
+        Some(Answer { id: id.get(), response })
     }
 
-    /// Runs one method.
-    ///
-    /// # Errors
-    ///
-    /// What the method says; that it does not exist, panicked, ran out of time or says too much.
-    pub async fn call(
+    /// Runs one method: what it says, or that it does not exist, panicked, ran out of time or
+    /// says too much.
+    async fn call(
         &self,
         name: &str,
         params: Option<&RawValue>,
         deadline: time::Instant,
-    ) -> Result<Box<RawValue>, RpcError> {
-        let Some(method) = self.methods.by_name.get(name) else {
-            return Err(RpcError::NoMethod(name.to_owned()));
+    ) -> MethodResponse {
+        let found = self.methods.module.method_with_name(name);
+        let Some((name, MethodCallback::Sync(run))) = found else {
+            return failure(RpcError::NoMethod(name.to_owned()));
         };
         if time::Instant::now() >= deadline {
-            return Err(RpcError::TimedOut);
+            return failure(RpcError::TimedOut);
         }
         let start = Instant::now();
-        let outcome = if method.weight.is_heavy(params) {
+        let method = Method { name, run: Arc::clone(run), bytes_max: self.limits.response_bytes };
+        let response = if self.methods.weight(name).is_heavy(params) {
             time::timeout_at(deadline, self.heavy(method, params))
                 .await
-                .unwrap_or(Err(RpcError::TimedOut))
+                .unwrap_or_else(|_| failure(RpcError::TimedOut))
         } else {
-            guarded(method, params)
+            method.run(params)
         };
-        metrics::histogram!("rpc_request_seconds", "method" => method.name).record(start.elapsed());
-        let result = outcome?;
-        if result.get().len() > self.limits.response_bytes {
-            return Err(RpcError::ResponseTooLarge);
+        metrics::histogram!("rpc_request_seconds", "method" => name).record(start.elapsed());
+        if response.as_error_code() == Some(OVERSIZED_RESPONSE_CODE) {
+            return failure(RpcError::ResponseTooLarge);
         }
-        Ok(result)
+        response
     }
 
     /// The permits travel with the work: a client that hangs up frees no core before its call ends.
-    async fn heavy(
-        &self,
-        method: &Arc<Method>,
-        params: Option<&RawValue>,
-    ) -> Result<Box<RawValue>, RpcError> {
+    async fn heavy(&self, method: Method, params: Option<&RawValue>) -> MethodResponse {
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return Err(RpcError::Busy);
+            return failure(RpcError::Busy);
         };
         let core = Arc::clone(&self.running).acquire_owned().await;
-        let (method, params) = (Arc::clone(method), params.map(RawValue::to_owned));
+        let params = params.map(RawValue::to_owned);
         let work = tokio::task::spawn_blocking(move || {
-            let outcome = guarded(&method, params.as_deref());
+            let response = method.run(params.as_deref());
             drop((core, place));
-            outcome
+            response
         });
-        work.await.unwrap_or(Err(RpcError::Crashed))
+        work.await.unwrap_or_else(|_| failure(RpcError::Crashed))
     }
 }
 
-/// A panic in a method costs its caller the answer, and nobody else anything.
-fn guarded(method: &Method, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcError> {
-    catch_unwind(AssertUnwindSafe(|| (method.run)(params))).unwrap_or_else(|_| {
-        tracing::error!(method = method.name, "Method panicked");
-        Err(RpcError::Crashed)
-    })
+/// A method about to be called.
+struct Method {
+    name: &'static str,
+    run: SyncMethod,
+    /// Bytes its answer may have; writing stops there.
+    bytes_max: usize,
 }
 
-fn success(id: &str, result: &RawValue) -> String {
-    let result = result.get();
-    let mut answer = String::with_capacity(result.len() + id.len() + 40);
-    answer.push_str(r#"{"jsonrpc":"2.0","id":"#);
-    answer.push_str(id);
-    answer.push_str(r#","result":"#);
-    answer.push_str(result);
-    answer.push('}');
-    answer
-}
-
-fn failure(id: &str, error: &RpcError) -> String {
-    let message = error.to_string();
-    let body = ErrorBody { code: error.code(), message: &message, data: error.data() };
-    let body = serde_json::to_string(&body).expect("an error object is strings and a number");
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{body}}}"#)
-}
-
-fn too_large(item: &RawValue) -> String {
-    let id = serde_json::from_str::<Message<'_>>(item.get()).ok().and_then(|message| message.id);
-    failure(id.map_or("null", RawValue::get), &RpcError::ResponseTooLarge)
+impl Method {
+    /// A panic in a method costs its caller the answer, and nobody else anything.
+    fn run(&self, params: Option<&RawValue>) -> MethodResponse {
+        let params = Params::new(params.map(RawValue::get));
+        let run = || (self.run)(Id::Null, params, self.bytes_max, Extensions::new());
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            tracing::error!(method = self.name, "Method panicked");
+            failure(RpcError::Crashed)
+        })
+    }
 }
 
 #[cfg(test)]

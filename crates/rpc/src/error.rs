@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use ::txpool::PoolError;
 use evm::{EstimateError, ExecutionError};
+use jsonrpsee::types::ErrorObjectOwned;
 use primitives::Bytes;
 use state::ReadError;
 
@@ -59,6 +60,9 @@ pub enum RpcError {
     /// Every core is busy and the queue is full: nobody's fault, ask again.
     #[error("limit exceeded: too many calls are waiting, try again")]
     Busy,
+    /// Answers that are still being taken fill the memory there is for them.
+    #[error("limit exceeded: too many large answers are being sent, try again")]
+    Crowded,
     /// A query asks for more than one answer may hold.
     #[error("query exceeds the limit of {max} {what}")]
     TooMuch {
@@ -119,7 +123,7 @@ impl RpcError {
             Self::Crashed => -32_603,
             Self::TimedOut => -32_002,
             Self::ResponseTooLarge => -32_003,
-            Self::Busy | Self::TooMuch { .. } => -32_005,
+            Self::Busy | Self::Crowded | Self::TooMuch { .. } => -32_005,
             Self::Reverted(_) => 3,
             Self::Execution(_) | Self::Refused(_) | Self::Storage(_) => -32_000,
         }
@@ -132,6 +136,12 @@ impl RpcError {
             Self::Reverted(output) => Some(output.to_string()),
             _ => None,
         }
+    }
+}
+
+impl From<RpcError> for ErrorObjectOwned {
+    fn from(error: RpcError) -> Self {
+        Self::owned(error.code(), error.to_string(), error.data())
     }
 }
 

@@ -3,8 +3,21 @@
 //! Holds no chain state: every method reads one view of the chain. Knows nothing of peers'
 //! protocols and decides no rules. [`RpcServer`] is the whole of it: hand it an [`RpcConfig`] and a
 //! [`Node`], and cancel the token to stop it.
+//!
+//! ```no_run
+//! # async fn example(node: rpc::Node, stop: tokio_util::sync::CancellationToken) -> std::io::Result<()> {
+//! use rpc::{HttpConfig, RpcConfig, RpcServer};
+//!
+//! let http = HttpConfig::new(([127, 0, 0, 1], 8545).into());
+//! let config = RpcConfig { http: Some(http), ..RpcConfig::default() };
+//! let server = RpcServer::start(config, node, stop).await?;
+//! server.stopped().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod admin;
+mod budget;
 mod convert;
 pub mod dispatch;
 pub mod error;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     admin,
@@ -58,12 +57,8 @@ impl Table {
             return;
         }
         let api = Arc::clone(&self.api);
-        let run = move |raw: Option<&RawValue>| {
-            let mut params = Params::new(raw)?;
-            let value = method(&api, &mut params)?;
-            to_raw_value(&value).map_err(RpcError::storage)
-        };
-        self.methods.add(name, weight, Box::new(run));
+        let run = move |raw: Option<&str>| method(&api, &mut Params::new(raw)?);
+        self.methods.register(name, weight, run);
     }
 }
 

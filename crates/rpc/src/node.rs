@@ -1,6 +1,6 @@
 //! What methods read: the node's parts, and which block a request means.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ::miner::{MinerHandle, WorkPackage};
 use ::txpool::Pool;
@@ -35,6 +35,11 @@ pub struct Node {
     pub data_directory: PathBuf,
     /// The most gas an `eth_call` or `eth_estimateGas` may use; 0 is no limit.
     pub gas_max: u64,
+    /// How long an `eth_call` may execute; `None` is no limit.
+    pub call_time_max: Option<Duration>,
+    /// The highest fee of a transaction that `eth_sendRawTransaction` takes, in wei; `None` is no
+    /// limit.
+    pub tx_fee_max: Option<u128>,
     /// Omit `status` from receipts that carry a state root, as geth does. Clients of today read
     /// such receipts as neither success nor failure.
     pub strict_receipts: bool,

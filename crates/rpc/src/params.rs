@@ -16,8 +16,8 @@ pub(crate) struct Params<'a> {
 
 impl<'a> Params<'a> {
     /// Splits `params`. Absent and `null` mean none.
-    pub(crate) fn new(raw: Option<&'a RawValue>) -> Result<Self, ArgumentError> {
-        let values = match raw.map_or("null", RawValue::get) {
+    pub(crate) fn new(raw: Option<&'a str>) -> Result<Self, ArgumentError> {
+        let values = match raw.unwrap_or("null") {
             "null" => Vec::new(),
             text => serde_json::from_str(text).map_err(|_| ArgumentError::NotAnArray)?,
         };

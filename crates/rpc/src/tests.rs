@@ -117,6 +117,8 @@ fn node(chain: ChainHandle, pool: Pool) -> Node {
         network_id: 1337,
         data_directory: "/data".into(),
         gas_max: 50_000_000,
+        call_time_max: None,
+        tx_fee_max: Some(1_000_000_000_000_000_000),
         strict_receipts: false,
     }
 }

@@ -73,22 +73,24 @@ pub fn import(
     let result = thread::scope(|scope| {
         let reader = Reader { engine, view, stop, read: read.clone(), sender };
         scope.spawn(move || reader.run(files));
-        execute(importer, &receiver, &mut progress, &read)
+        execute(importer, receiver, &mut progress, &read)
     });
     progress.finish();
-    importer.sync().wrap_err("cannot sync the database")?;
+    let synced = importer.sync().wrap_err("cannot sync the database");
     let (mut summary, failure) = result;
     summary.interrupted = stop.load(Ordering::Relaxed);
     match failure {
+        // The first failure is the cause of others.
         Some(error) => Err(error),
-        None => Ok(summary),
+        None => synced.map(|()| summary),
     }
 }
 
-/// Takes verified batches until there are no more or one fails.
+/// Takes verified batches until there are no more or one fails. The channel closes with it, so that
+/// the reader does not wait for somebody to take the next batch.
 fn execute(
     importer: &mut Importer,
-    batches: &Receiver<Batch>,
+    batches: Receiver<Batch>,
     progress: &mut Progress,
     read: &AtomicU64,
 ) -> (Summary, Option<eyre::Report>) {
@@ -200,7 +202,7 @@ impl Reader<'_> {
     /// Whether to go on.
     fn verify_and_send(
         &self,
-        path: &PathBuf,
+        path: &Path,
         blocks: Vec<SealedBlock>,
         known: u64,
         failure: Option<Option<eyre::Report>>,

@@ -230,3 +230,26 @@ async fn heavy_calls_beyond_the_queue_are_refused_at_once() {
         assert!(String::from_utf8(answer.unwrap().unwrap()).unwrap().contains("true"));
     }
 }
+
+#[tokio::test]
+async fn answers_that_are_still_being_sent_leave_less_room_for_others() {
+    let mut methods = methods();
+    methods.register("test_huge", Weight::Light, |_| Ok("x".repeat(100_000)));
+    let limits = DispatchLimits { answers_bytes: 128 * 1024, ..DispatchLimits::default() };
+    let dispatcher = Dispatcher::new(methods, limits);
+    let text = |reply: &Reply| String::from_utf8(reply.as_ref().to_vec()).unwrap();
+    let huge = r#"{"id":1,"method":"test_huge"}"#;
+    let sent = dispatcher.reply(huge.as_bytes()).await.unwrap();
+    assert!(text(&sent).contains("xxx"));
+    let batch = format!(r#"[{huge},{huge},{{"id":2,"method":"test_null"}}]"#);
+    let second = dispatcher.reply(batch.as_bytes()).await.unwrap();
+    let answers: serde_json::Value = serde_json::from_slice(second.as_ref()).unwrap();
+    assert_eq!(answers[0]["result"].as_str().unwrap().len(), 100_000);
+    assert_eq!(answers[1]["error"]["code"], -32005);
+    assert!(text(&second).contains("too many large answers are being sent"));
+    assert!(answers[2]["result"].is_null() && answers[2]["error"].is_null());
+    let refused = dispatcher.reply(huge.as_bytes()).await.unwrap();
+    assert!(text(&refused).contains("-32005"));
+    drop(sent);
+    assert!(text(&dispatcher.reply(huge.as_bytes()).await.unwrap()).contains("xxx"));
+}

@@ -1,6 +1,9 @@
 //! `eth_call` and `eth_estimateGas`: execution that leaves no trace.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use alloy_eips::eip2930::AccessList;
 use evm::{CallOutcome, CallRequest};
@@ -163,6 +166,7 @@ impl Api {
 }
 
 fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
+    let start = Instant::now();
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     let block = params.required(parse::block_id)?;
@@ -177,11 +181,14 @@ fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     request.gas = api.gas_of_call(gas);
     let parent = parent_of(&place);
     let ancestors = |number| view.ancestor_hash(parent, number);
-    let outcome = evm::call(&view.spec, header, &mut world, &ancestors, &request);
+    let time_max = api.node.call_time_max.unwrap_or(Duration::MAX);
+    let is_late = || start.elapsed() > time_max;
+    let outcome = evm::call_until(&view.spec, header, &mut world, &ancestors, &request, &is_late);
     match outcome.map_err(|error| RpcError::not_executed(error, request.gas))? {
-        CallOutcome::Success { output, .. } => Ok(output),
-        CallOutcome::Revert { output, .. } => Err(RpcError::Reverted(output)),
-        CallOutcome::Halt { reason, .. } => Err(RpcError::Execution(reason)),
+        Some(CallOutcome::Success { output, .. }) => Ok(output),
+        Some(CallOutcome::Revert { output, .. }) => Err(RpcError::Reverted(output)),
+        Some(CallOutcome::Halt { reason, .. }) => Err(RpcError::Execution(reason)),
+        None => Err(RpcError::Refused(format!("execution aborted (timeout = {time_max:?})"))),
     }
 }
 

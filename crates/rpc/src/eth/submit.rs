@@ -1,8 +1,9 @@
 //! Taking transactions in.
 
 use ::txpool::{Origin, PoolError, TRANSACTION_BYTES_MAX};
+use alloy_consensus::Transaction as _;
 use alloy_eips::eip2718::{Decodable2718, Eip2718Error};
-use primitives::{B256, Transaction};
+use primitives::{B256, Transaction, U256};
 
 use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
 
@@ -18,9 +19,33 @@ fn send_raw(api: &Api, params: &mut Params<'_>) -> Result<B256, RpcError> {
         return Err(PoolError::OversizedData.into());
     }
     let tx = decode(&bytes).map_err(RpcError::refused)?;
+    if let Some(fee_max) = api.node.tx_fee_max {
+        check_fee(&tx, fee_max)?;
+    }
     let hash = api.node.pool.add(Origin::Local, tx)?;
     tracing::debug!(%hash, "Submitted transaction");
     Ok(hash)
+}
+
+/// Keeps a slip of the finger from costing a fortune: refuses a transaction that may pay more for
+/// its gas than this, in wei.
+fn check_fee(tx: &Transaction, fee_max: u128) -> Result<(), RpcError> {
+    let fee = U256::from(tx.max_fee_per_gas()) * U256::from(tx.gas_limit());
+    let fee_max = U256::from(fee_max);
+    if fee <= fee_max {
+        return Ok(());
+    }
+    let (fee, fee_max) = (ether(fee), ether(fee_max));
+    let text = format!("tx fee ({fee} ether) exceeds the configured cap ({fee_max} ether)");
+    Err(RpcError::Refused(text))
+}
+
+/// An amount of wei in ether, rounded to two decimals.
+fn ether(wei: U256) -> String {
+    let hundredth = U256::from(10_000_000_000_000_000_u64);
+    let hundredths = (wei + hundredth / U256::from(2)) / hundredth;
+    let (whole, rest) = hundredths.div_rem(U256::from(100));
+    format!("{whole}.{rest:02}")
 }
 
 /// Reads an envelope (EIP-2718); the error is geth's text.

@@ -12,17 +12,17 @@ use http::{
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Hosts, deadline::Watch};
-use crate::dispatch::Dispatcher;
+use crate::{
+    budget::{Budget, Share},
+    dispatch::{Dispatcher, Reply},
+};
 
 /// Bytes of one request. geth's limit.
 pub const BODY_BYTES_MAX: u64 = 5 * 1024 * 1024;
-/// Bytes that all request bodies together may hold beyond [`BODY_BYTES_FREE`] each.
+/// Bytes that all request bodies together may hold beyond 64 KiB each.
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What a request body may hold without counting; also the step in which larger ones are counted.
-const BODY_BYTES_FREE: usize = 64 * 1024;
 /// How long a browser may remember a preflight's answer, in seconds.
 const PREFLIGHT_SECONDS: &str = "600";
 /// Bodies that are taken for JSON.
@@ -37,8 +37,7 @@ pub(crate) struct HttpService {
     /// Origins whose pages may read answers. Empty: none.
     pub(crate) origins: Vec<String>,
     pub(crate) body_bytes: u64,
-    /// In steps of [`BODY_BYTES_FREE`].
-    bodies: Semaphore,
+    bodies: Budget,
 }
 
 /// Why a request is not answered with JSON.
@@ -56,7 +55,7 @@ impl HttpService {
         origins: Vec<String>,
         body_bytes: u64,
     ) -> Self {
-        let bodies = Semaphore::new(BODIES_BYTES_MAX / BODY_BYTES_FREE);
+        let bodies = Budget::new(BODIES_BYTES_MAX);
         Self { dispatcher, hosts, origins, body_bytes, bodies }
     }
 
@@ -88,7 +87,7 @@ impl HttpService {
         &self,
         request: Request<Incoming>,
         watch: &Watch,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+    ) -> Result<Option<Reply>, Refusal> {
         if !self.allows_host(&request) {
             return Err(Refusal::Text(StatusCode::FORBIDDEN, "invalid host specified".into()));
         }
@@ -101,11 +100,9 @@ impl HttpService {
         }
         self.check_form(&request)?;
         watch.reads_body();
-        let (body, counted) = self.read(request.into_body()).await?;
+        let (body, _share) = self.read(request.into_body()).await?;
         watch.works();
-        let answer = self.dispatcher.answer(&body).await;
-        drop(counted);
-        Ok(answer)
+        Ok(self.dispatcher.reply(&body).await)
     }
 
     /// geth's checks, in geth's order.
@@ -138,35 +135,22 @@ impl HttpService {
     }
 
     /// Memory grows with what arrives, never with what is promised.
-    async fn read(
-        &self,
-        mut body: Incoming,
-    ) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
+    async fn read(&self, mut body: Incoming) -> Result<(Vec<u8>, Share), Refusal> {
         let mut bytes = Vec::new();
-        let mut counted: Option<SemaphorePermit<'_>> = None;
+        let mut share = self.bodies.share();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Refusal::Gone)?.into_data() else { continue };
             let length = bytes.len() + data.len();
             if u64::try_from(length).unwrap_or(u64::MAX) > self.body_bytes {
                 return Err(self.too_large(u64::try_from(length).unwrap_or(u64::MAX)));
             }
-            let steps = counted.as_ref().map_or(0, SemaphorePermit::num_permits);
-            let missing = (length / BODY_BYTES_FREE).saturating_sub(steps);
-            if missing > 0 {
-                let more =
-                    u32::try_from(missing).ok().and_then(|n| self.bodies.try_acquire_many(n).ok());
-                let Some(more) = more else {
-                    let text = "too many large requests, try again";
-                    return Err(Refusal::Text(StatusCode::SERVICE_UNAVAILABLE, text.into()));
-                };
-                match &mut counted {
-                    Some(counted) => counted.merge(more),
-                    None => counted = Some(more),
-                }
+            if !share.covers(length) {
+                let text = "too many large requests, try again";
+                return Err(Refusal::Text(StatusCode::SERVICE_UNAVAILABLE, text.into()));
             }
             bytes.extend_from_slice(&data);
         }
-        Ok((bytes, counted))
+        Ok((bytes, share))
     }
 
     /// The name asked for: that of an absolute URI, else the `Host` header, which must be one.
@@ -219,9 +203,10 @@ fn preflight(headers: &HeaderMap, origin: Option<HeaderValue>) -> Response<Full<
     response
 }
 
-fn json(answer: Option<Vec<u8>>) -> Response<Full<Bytes>> {
-    let Some(answer) = answer else { return Response::new(Full::default()) };
-    let mut response = Response::new(Full::from(answer));
+/// The answer counts until the socket has taken its last byte.
+fn json(reply: Option<Reply>) -> Response<Full<Bytes>> {
+    let Some(reply) = reply else { return Response::new(Full::default()) };
+    let mut response = Response::new(Full::new(Bytes::from_owner(reply)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use alloy_consensus::TxLegacy;
 use chain::testing::book_forks;
 use primitives::{Address, Bytes, Forks, TxKind, U256, bytes};
 use serde_json::{Value, json};
 
-use super::{Fixture, account};
+use super::{Fixture, Node, account};
 
 /// Returns the slot 0 of its storage.
 const READ_SLOT: Bytes = bytes!("60005460005260206000f3");
@@ -117,6 +119,18 @@ async fn an_endless_loop_ends_at_the_gas_limit() {
     let overrides = json!({other.to_string(): {"code": "0x5b600056"}});
     let answer = fixture.error("eth_call", json!([{"to": other}, "latest", overrides])).await;
     assert_eq!(answer, (-32000, "out of gas".to_owned()));
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_is_aborted_in_geths_words() {
+    let Fixture { api, thread, builder, .. } = Fixture::new(book_forks());
+    let call_time_max = Some(Duration::from_millis(20));
+    let node = Node { gas_max: 0, call_time_max, ..api.node.clone() };
+    let fixture = Fixture::of(node, thread, builder);
+    let other = Address::repeat_byte(9);
+    let overrides = json!({other.to_string(): {"code": "0x5b600056"}});
+    let answer = fixture.error("eth_call", json!([{"to": other}, "latest", overrides])).await;
+    assert_eq!(answer, (-32000, "execution aborted (timeout = 20ms)".to_owned()));
 }
 
 #[tokio::test]

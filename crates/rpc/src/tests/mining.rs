@@ -19,7 +19,6 @@ fn config() -> MinerConfig {
         extra_data: Bytes::new(),
         gas_target: 8_000_000,
         recommit: Duration::from_secs(3),
-        tiny_dataset: true,
     }
 }
 
@@ -28,7 +27,7 @@ async fn mining() -> (Fixture, JoinSet<()>, CancellationToken) {
     let fixture = Fixture::new(book_forks());
     let tx = account(0).transfer(1337, 0, account(1).address(), U256::from(5));
     fixture.pool.add(txpool::Origin::Local, tx).unwrap();
-    let engine = Arc::new(Engine::Fake);
+    let engine = Arc::new(Engine::Instant);
     let (worker, handle) =
         Worker::new(&config(), fixture.chain.clone(), fixture.pool.clone(), engine).unwrap();
     let shutdown = CancellationToken::new();

@@ -191,3 +191,30 @@ async fn the_pool_is_shown_by_sender_and_nonce() {
         json!(format!("{to}: 7 wei + 21000 gas \u{d7} 1000000000 wei"))
     );
 }
+
+#[tokio::test]
+async fn a_fee_above_the_cap_is_refused_in_geths_words() {
+    let fixture = Fixture::new(london_forks());
+    let offer = |gas_limit, max_fee_per_gas| {
+        let tx = TxEip1559 {
+            chain_id: 1337,
+            gas_limit,
+            max_fee_per_gas,
+            to: TxKind::Call(account(1).address()),
+            ..TxEip1559::default()
+        };
+        json!([raw(&account(0).sign(tx))])
+    };
+    let ether = 1_000_000_000_000_000_000;
+    for (params, fee) in [
+        (offer(100_000, ether / 100_000 + 1), "1.00"),
+        (offer(21_000, 100_000_000_000_000), "2.10"),
+        (offer(100_000, 123_456 * (ether / 1_000_000_000)), "12.35"),
+        (offer(u64::MAX, u128::MAX), "6277101735386680763495507056286727952620.53"),
+    ] {
+        let text = format!("tx fee ({fee} ether) exceeds the configured cap (1.00 ether)");
+        assert_eq!(fixture.error("eth_sendRawTransaction", params).await, (-32000, text));
+    }
+    let at_the_cap = fixture.error("eth_sendRawTransaction", offer(20_000, ether / 20_000)).await;
+    assert!(!at_the_cap.1.contains("exceeds the configured cap"), "{at_the_cap:?}");
+}

@@ -1,0 +1,79 @@
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use super::{cache, installed, node::finish, node::shown, root, text};
+
+fn script(name: &str) -> PathBuf {
+    root().join("tests/clients").join(name)
+}
+
+/// Runs a script with web3.py; the last line that it prints is JSON.
+fn python(environment: &str, name: &str, args: &[&str]) -> Value {
+    let program = installed(cache().join("venv").join(environment).join("bin/python"));
+    let mut command = Command::new(program);
+    command.arg(script(name)).args(args);
+    last_line(command)
+}
+
+fn last_line(command: Command) -> Value {
+    let called = format!("{command:?}");
+    let output = finish(command, "");
+    assert!(output.status.success(), "{called}: {}", shown(&output));
+    let out = String::from_utf8_lossy(&output.stdout);
+    let line = out.lines().last().unwrap_or_else(|| panic!("{called}: {}", shown(&output)));
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{called}: {error}: {line}"))
+}
+
+/// The book's notebook, with the book's web3.py 5.9.
+pub(crate) fn notebook(args: &[&str]) -> Value {
+    python("web3-5", "notebook.py", args)
+}
+
+/// The book's function that returns the last block, with web3.py 5.9.
+pub(crate) fn last_block(url: &str) -> Value {
+    python("web3-5", "last_block.py", &[url])
+}
+
+/// Today's web3.py.
+pub(crate) fn web3_7(args: &[&str]) -> Value {
+    python("web3-7", "web3_7.py", args)
+}
+
+/// Today's ethers.
+pub(crate) fn ethers_6(args: &[&str]) -> Value {
+    let modules = installed(cache().join("node/node_modules/ethers"));
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules.parent().expect("it is in a folder"));
+    command.arg(script("ethers_6.cjs")).args(args);
+    last_line(command)
+}
+
+/// The book's own handler, where the book's files are at hand: the block that it returns.
+pub(crate) fn book_handler(url: &str) -> Option<String> {
+    let folder = std::env::var_os("BOOK_DIR")
+        .map_or_else(|| root().join("../shared/book-cluster"), PathBuf::from);
+    let handler = folder.join("functions/last-block/handler.py");
+    if !handler.exists() {
+        return None;
+    }
+    let program = installed(cache().join("venv/web3-5/bin/python"));
+    let mut command = Command::new(program);
+    command.env("GETH_RPC_ENDPOINT", url).arg(handler);
+    let output = finish(command, "");
+    assert!(output.status.success(), "{}", shown(&output));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Decrypts a key file with both versions of web3.py; they must find the address in its name.
+pub(crate) fn decrypts(file: &Path, password: &str) {
+    for environment in ["web3-5", "web3-7"] {
+        let found = python(environment, "decrypt.py", &[text(file), password]);
+        let address = found["address"].as_str().expect("an address").to_lowercase();
+        let name = text(file).to_lowercase();
+        assert!(name.ends_with(address.trim_start_matches("0x")), "{environment}: {found} {name}");
+    }
+}

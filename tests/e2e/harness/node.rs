@@ -1,0 +1,259 @@
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{root, rpc::Rpc};
+
+/// How long a command of ours, or of others, may take, in seconds.
+const COMMAND_SECONDS_MAX: &str = "300";
+/// How long a node may take to listen.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a condition may go without being looked at, when nothing is logged.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The program under test.
+pub(crate) fn hematite() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| match std::env::var_os("HEMATITE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => build(),
+    });
+    &PROGRAM
+}
+
+/// Builds the program where these tests were built, in their profile.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().expect("this program has a path");
+    let profile = test.ancestors().nth(2).expect("deps is in a profile's folder");
+    let target = profile.parent().expect("the profile is in the target folder");
+    let name = match profile.file_name().and_then(OsStr::to_str).expect("a folder's name") {
+        "debug" => "dev",
+        name => name,
+    };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "-p", "hematite", "--profile", name, "--target-dir"])
+        .arg(target)
+        .current_dir(root())
+        .status();
+    assert!(built.expect("cargo runs").success(), "the node does not build");
+    profile.join("hematite")
+}
+
+/// Runs a program to its end; what it takes too long for is a failure.
+pub(crate) fn finish(mut command: Command, input: &str) -> Output {
+    let mut limited = Command::new("timeout");
+    limited.args(["-k", "5", COMMAND_SECONDS_MAX]).arg(command.get_program());
+    limited.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    command = limited;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    // A program that does not read its input is free not to.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("the program's output is read");
+    assert_ne!(output.status.code(), Some(124), "took too long: {command:?}\n{}", shown(&output));
+    output
+}
+
+/// What a program wrote.
+pub(crate) fn shown(output: &Output) -> String {
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{out}\n{err}", output.status)
+}
+
+/// Runs one of our commands.
+pub(crate) fn run(args: &[&str]) -> Output {
+    run_with_input(args, "")
+}
+
+/// Runs one of our commands that asks for something.
+pub(crate) fn run_with_input(args: &[&str], input: &str) -> Output {
+    let mut command = Command::new(hematite());
+    command.args(args);
+    finish(command, input)
+}
+
+/// Runs one of our commands, which must succeed; returns what it printed on stdout.
+pub(crate) fn succeed(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "hematite {args:?}: {}", shown(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs one of our commands, which must fail with this code and say all of these words.
+pub(crate) fn fail(args: &[&str], code: i32, words: &[&str]) -> String {
+    let output = run(args);
+    let said = shown(&output);
+    assert_eq!(output.status.code(), Some(code), "hematite {args:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "hematite {args:?} does not say {word:?}: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+/// The head that `db verify` finds in a sound data directory: number and hash.
+pub(crate) fn verified_head(datadir: &Path) -> (u64, String) {
+    let out = succeed(&["db", "verify", "--datadir", super::text(datadir)]);
+    assert!(out.contains("no problem found"), "{out}");
+    let line = out.lines().find(|line| line.starts_with("head ")).expect("the head is printed");
+    let mut words = line.split(' ').skip(1);
+    let number = words.next().expect("a number").parse().expect("a number");
+    (number, words.next().expect("a hash").to_owned())
+}
+
+/// What a node has logged so far.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Log {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().expect("no reader panics")
+    }
+}
+
+/// A running node. Killed when dropped.
+pub(crate) struct Node {
+    child: Child,
+    log: Arc<Log>,
+    /// How to talk to it.
+    pub(crate) rpc: Rpc,
+}
+
+impl Node {
+    /// Starts a node with HTTP on a free port, and waits until it listens.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(hematite())
+            .args(args)
+            .args(["--http", "--http.port", "0", "--ops.addr", "off"])
+            .args(["--http.api", "eth,net,web3,txpool"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the node starts");
+        let log = Arc::new(Log::default());
+        let lines = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
+        let written = log.clone();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                written.lines().push(line);
+                written.more.notify_all();
+            }
+        });
+        let mut node = Self { child, log, rpc: Rpc::nowhere() };
+        let mut address = None;
+        node.wait("it listens", START_TIME_MAX, |node| {
+            address = node.logged("HTTP server started").and_then(|line| {
+                line.split_once("address=")?.1.split_whitespace().next()?.parse().ok()
+            });
+            address.is_some()
+        });
+        node.rpc = Rpc::new(address.expect("it was logged"));
+        node
+    }
+
+    /// The first line that holds these words.
+    pub(crate) fn logged(&self, words: &str) -> Option<String> {
+        self.log.lines().iter().find(|line| line.contains(words)).cloned()
+    }
+
+    /// Everything that was logged.
+    pub(crate) fn history(&self) -> String {
+        self.log.lines().join("\n")
+    }
+
+    /// Waits for a condition. It is looked at whenever something is logged, and now and then.
+    pub(crate) fn wait(
+        &mut self,
+        what: &str,
+        longest: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) {
+        let deadline = Instant::now() + longest;
+        loop {
+            if condition(self) {
+                return;
+            }
+            let ended = self.child.try_wait().expect("the child is ours");
+            assert!(ended.is_none(), "the node ended ({ended:?}): {}", self.history());
+            assert!(Instant::now() < deadline, "not in {longest:?}: {what}\n{}", self.history());
+            self.pause(LOOK_INTERVAL);
+        }
+    }
+
+    /// Waits for the next line of the log, or this long.
+    pub(crate) fn pause(&self, longest: Duration) {
+        let lines = self.log.lines();
+        drop(self.log.more.wait_timeout(lines, longest).expect("no reader panics"));
+    }
+
+    /// Waits until the head is at least at this height.
+    pub(crate) fn wait_for_block(&mut self, number: u64, longest: Duration) {
+        let what = format!("block {number}");
+        self.wait(&what, longest, |node| node.rpc.block_number() >= number);
+    }
+
+    /// Waits until a transaction is in a block; returns its receipt.
+    pub(crate) fn wait_for_receipt(&mut self, hash: &str, longest: Duration) -> Value {
+        let mut receipt = Value::Null;
+        self.wait("a receipt", longest, |node| {
+            receipt = node.rpc.call("eth_getTransactionReceipt", json!([hash]));
+            !receipt.is_null()
+        });
+        receipt
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().expect("the child is ours");
+        self.child.wait().expect("the child is ours");
+        self.history()
+    }
+
+    /// Asks it to end; returns how it did and how long that took.
+    pub(crate) fn stop(mut self) -> (ExitStatus, Duration) {
+        let asked = Instant::now();
+        let id = self.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
+        assert!(sent.expect("sh runs").success());
+        let status = self.child.wait().expect("the child is ours");
+        (status, asked.elapsed())
+    }
+
+    /// Asks it to end, and sees that it does so properly and within 10 s.
+    pub(crate) fn stop_well(self) {
+        let log = self.log.clone();
+        let (status, took) = self.stop();
+        let log = log.lines().join("\n");
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(took < Duration::from_secs(10), "stopping took {took:?}: {log}");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

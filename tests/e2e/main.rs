@@ -1,0 +1,14 @@
+//! The real binary, end to end: with real web3 libraries, beside real geth, killed and fed rubbish.
+//!
+//! The node under test is the file that `HEMATITE_BIN` names, or is built once in the profile of
+//! these tests. `tests/setup` installs the others. `HEMATITE_ROUNDS` and `HEMATITE_TIER=long` say how
+//! often nodes are killed, `HEMATITE_SEED` repeats a run.
+
+mod bad_input;
+mod chains;
+mod damage;
+mod dev;
+mod harness;
+mod keystores;
+mod kills;
+mod kills_of_imports;
