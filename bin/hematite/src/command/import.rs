@@ -162,7 +162,7 @@ impl Reader<'_> {
     }
 
     /// Whether to go on with the next file.
-    fn run_file(&self, path: &PathBuf) -> bool {
+    fn run_file(&self, path: &Path) -> bool {
         let mut file = match BlockFile::open(path, self.read.clone()) {
             Ok(file) => file,
             Err(error) => return self.fail(Vec::new(), 0, eyre::Report::new(error)),
