@@ -2,6 +2,9 @@
 //! spellings are aliases. Nothing here has a default: that is for [`crate::config`], because the
 //! role and the name of the binary decide it.
 
+// The doc comments are help texts too, where `[…]` is a default and not a link.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
