@@ -96,8 +96,9 @@ impl Progress {
                 tps = format!("{transactions:.0}"),
                 mgasps = format!("{mgas:.1}"),
                 percent = self.percent(done),
-                eta = ?self.eta(done),
-                "{} blocks", self.what
+                eta = self.eta(done),
+                "{} blocks",
+                self.what
             );
         }
     }
@@ -107,7 +108,12 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         } else if self.is_log_due() {
-            tracing::info!(percentage = self.percent(done), eta = ?self.eta(done), "{} in progress", self.what);
+            tracing::info!(
+                percentage = self.percent(done),
+                eta = self.eta(done),
+                "{} in progress",
+                self.what
+            );
         }
     }
 
@@ -123,10 +129,11 @@ impl Progress {
         done.saturating_mul(100).checked_div(self.total).unwrap_or(100).min(100)
     }
 
-    fn eta(&self, done: u64) -> Option<Duration> {
+    /// In whole seconds; unknown before there is a pace.
+    fn eta(&self, done: u64) -> String {
         let left = self.total.saturating_sub(done) as f64;
         let eta = self.started.elapsed().mul_f64(left / done.max(1) as f64);
-        (done > 0).then(|| Duration::from_secs(eta.as_secs()))
+        if done > 0 { format!("{}s", eta.as_secs()) } else { "unknown".to_owned() }
     }
 
     /// Removes the bar.
