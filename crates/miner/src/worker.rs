@@ -171,6 +171,7 @@ impl Worker {
                     uncles = package.body.ommers.len(),
                     txs = package.body.transactions.len(),
                     gas = package.header.gas_used,
+                    fees = %package.fees,
                     elapsed = ?package.built.elapsed(),
                     "Commit new mining work"
                 );
