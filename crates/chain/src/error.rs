@@ -101,7 +101,10 @@ pub enum OpenError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The database holds another chain.
-    #[error("database contains incompatible genesis (have {have}, new {new})")]
+    #[error(
+        "database contains incompatible genesis (have {have}, new {new}); \
+         another chain needs another --datadir"
+    )]
     WrongGenesis {
         /// The genesis hash in the database.
         have: B256,

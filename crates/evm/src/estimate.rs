@@ -1,7 +1,9 @@
 use primitives::{Bytes, ChainSpec, Header};
 use state::{ReadError, StateReader, WorldState};
 
-use crate::{BlockHashes, CallOutcome, CallRequest, ExecutionError, InvalidTransaction, call};
+use crate::{
+    BlockHashes, CallOutcome, CallRequest, ExecutionError, Interrupt, InvalidTransaction, call_until,
+};
 
 /// The gas of a plain transfer: nothing costs less.
 const TRANSFER_GAS: u64 = 21_000;
@@ -30,6 +32,9 @@ pub enum EstimateError {
         /// geth's text.
         reason: String,
     },
+    /// It was told to stop.
+    #[error("execution aborted")]
+    Interrupted,
     /// It could not be executed at all.
     #[error(transparent)]
     Execution(#[from] ExecutionError),
@@ -48,14 +53,15 @@ impl From<ReadError> for EstimateError {
 ///
 /// # Errors
 ///
-/// [`EstimateError`] says which limit was in the way, or what the call itself said.
+/// [`EstimateError`] says which limit was in the way, or what the call itself said;
+/// [`EstimateError::Interrupted`] once `interrupt` answers yes.
 pub fn estimate_gas<R: StateReader>(
     spec: &ChainSpec,
     header: &Header,
     world: &mut WorldState<R>,
     ancestors: BlockHashes<'_>,
-    request: &CallRequest,
-    gas_max: u64,
+    (request, gas_max): (&CallRequest, u64),
+    interrupt: Interrupt<'_>,
 ) -> Result<u64, EstimateError> {
     let mut low = TRANSFER_GAS - 1;
     let mut high = if request.gas >= TRANSFER_GAS { request.gas } else { header.gas_limit };
@@ -68,11 +74,12 @@ pub fn estimate_gas<R: StateReader>(
     let mut request = request.clone();
     let mut attempt = |gas| {
         request.gas = gas;
-        match call(spec, header, world, ancestors, &request) {
-            Ok(outcome) => Ok(Some(outcome)),
+        match call_until(spec, header, world, ancestors, &request, interrupt) {
+            Ok(Some(outcome)) => Ok(Some(outcome)),
+            Ok(None) => Err(EstimateError::Interrupted),
             // More gas may help.
             Err(ExecutionError::Invalid(InvalidTransaction::IntrinsicGas { .. })) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     };
     while low + 1 < high {
@@ -121,7 +128,17 @@ mod tests {
 
     fn estimate(code: &[u8], request: &CallRequest, gas_max: u64) -> Result<u64, EstimateError> {
         let (spec, mut world) = (spec(Hardfork::London), world(code));
-        estimate_gas(&spec, &header(&spec), &mut world, &|_| Ok(None), request, gas_max)
+        let asked = (request, gas_max);
+        estimate_gas(&spec, &header(&spec), &mut world, &|_| Ok(None), asked, &|| false)
+    }
+
+    #[test]
+    fn ends_when_told() {
+        let (spec, mut world) = (spec(Hardfork::London), world(&[0x5b, 0x60, 0, 0x56]));
+        let asked = (&request(), 0);
+        let estimate =
+            estimate_gas(&spec, &header(&spec), &mut world, &|_| Ok(None), asked, &|| true);
+        assert!(matches!(estimate, Err(EstimateError::Interrupted)));
     }
 
     fn request() -> CallRequest {

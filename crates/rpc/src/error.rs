@@ -171,7 +171,8 @@ impl From<EstimateError> for RpcError {
             EstimateError::Halted { reason } => Self::Execution(reason),
             EstimateError::Execution(error) => error.into(),
             EstimateError::InsufficientFundsForTransfer
-            | EstimateError::ExceedsAllowance { .. } => Self::Refused(error.to_string()),
+            | EstimateError::ExceedsAllowance { .. }
+            | EstimateError::Interrupted => Self::Refused(error.to_string()),
         }
     }
 }

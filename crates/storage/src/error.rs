@@ -27,7 +27,10 @@ pub enum StorageError {
     #[error("disk is full: {0}")]
     Full(String),
     /// The directory holds the chain of another genesis block.
-    #[error("database contains incompatible genesis (have {have}, new {new})")]
+    #[error(
+        "database contains incompatible genesis (have {have}, new {new}); \
+         another chain needs another --datadir"
+    )]
     WrongGenesis {
         /// Hash of the genesis block in the database.
         have: B256,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy_eips::eip2930::AccessList;
-use evm::{CallOutcome, CallRequest};
+use evm::{CallOutcome, CallRequest, EstimateError};
 use primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -158,6 +158,11 @@ impl Override {
 }
 
 impl Api {
+    /// How long a call may take; all the bisections of an estimate together, too.
+    fn call_time_max(&self) -> Duration {
+        self.node.call_time_max.unwrap_or(Duration::MAX)
+    }
+
     /// The gas a call may use: what it asks for, and no more than is allowed.
     fn gas_of_call(&self, asked: Option<u64>) -> u64 {
         let allowed = if self.node.gas_max == 0 { GAS_DEFAULT } else { self.node.gas_max };
@@ -181,18 +186,24 @@ fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     request.gas = api.gas_of_call(gas);
     let parent = parent_of(&place);
     let ancestors = |number| view.ancestor_hash(parent, number);
-    let time_max = api.node.call_time_max.unwrap_or(Duration::MAX);
+    let time_max = api.call_time_max();
     let is_late = || start.elapsed() > time_max;
     let outcome = evm::call_until(&view.spec, header, &mut world, &ancestors, &request, &is_late);
     match outcome.map_err(|error| RpcError::not_executed(error, request.gas))? {
         Some(CallOutcome::Success { output, .. }) => Ok(output),
         Some(CallOutcome::Revert { output, .. }) => Err(RpcError::Reverted(output)),
         Some(CallOutcome::Halt { reason, .. }) => Err(RpcError::Execution(reason)),
-        None => Err(RpcError::Refused(format!("execution aborted (timeout = {time_max:?})"))),
+        None => Err(aborted(time_max)),
     }
 }
 
+/// geth's words for a call that took too long.
+fn aborted(time_max: Duration) -> RpcError {
+    RpcError::Refused(format!("execution aborted (timeout = {time_max:?})"))
+}
+
 fn estimate_gas(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError> {
+    let start = Instant::now();
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     request.gas = gas.unwrap_or(0);
@@ -202,10 +213,14 @@ fn estimate_gas(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError
     let mut world = api.world(&view, &place)?;
     let parent = parent_of(&place);
     let ancestors = |number| view.ancestor_hash(parent, number);
-    let gas_max = api.node.gas_max;
-    let estimate =
-        evm::estimate_gas(&view.spec, place.header(), &mut world, &ancestors, &request, gas_max);
-    Ok(Quantity(estimate?))
+    let time_max = api.call_time_max();
+    let is_late = || start.elapsed() > time_max;
+    let asked = (&request, api.node.gas_max);
+    let header = place.header();
+    match evm::estimate_gas(&view.spec, header, &mut world, &ancestors, asked, &is_late) {
+        Err(EstimateError::Interrupted) => Err(aborted(time_max)),
+        estimate => Ok(Quantity(estimate?)),
+    }
 }
 
 /// Where `BLOCKHASH` begins to look.

@@ -130,7 +130,10 @@ async fn a_call_that_takes_too_long_is_aborted_in_geths_words() {
     let other = Address::repeat_byte(9);
     let overrides = json!({other.to_string(): {"code": "0x5b600056"}});
     let answer = fixture.error("eth_call", json!([{"to": other}, "latest", overrides])).await;
-    assert_eq!(answer, (-32000, "execution aborted (timeout = 20ms)".to_owned()));
+    let aborted = (-32000, "execution aborted (timeout = 20ms)".to_owned());
+    assert_eq!(answer, aborted);
+    let endless = json!({"data": "0x5b600056", "gas": "0x7fffffffffffffff"});
+    assert_eq!(fixture.error("eth_estimateGas", json!([endless])).await, aborted);
 }
 
 #[tokio::test]

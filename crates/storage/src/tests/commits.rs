@@ -42,7 +42,10 @@ fn refuses_another_genesis_and_takes_the_same_again() {
     );
     assert_eq!(
         error.to_string(),
-        format!("database contains incompatible genesis (have {have}, new {new})")
+        format!(
+            "database contains incompatible genesis (have {have}, new {new}); \
+             another chain needs another --datadir"
+        )
     );
 }
 
