@@ -37,7 +37,7 @@ pub use header::{
 pub use ommers::{Ancestor, OMMER_DEPTH_MAX, OMMERS_MAX, verify_ommers};
 pub use prepare::prepare;
 pub use rewards::{block_reward, rewards};
-pub use seal::{EPOCH_MAX, EthashSeal, seal_hash, seal_of};
+pub use seal::{CACHES_MAX, CacheSource, EPOCH_MAX, EthashSeal, seal_hash, seal_of};
 
 #[cfg(test)]
 mod tests;

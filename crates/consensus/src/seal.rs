@@ -6,12 +6,16 @@ use primitives::{B256, Header, keccak256};
 
 use crate::InvalidBlock;
 
-/// The most light caches kept: those of the current epoch and its neighbours.
-const CACHES_MAX: usize = 3;
+/// How many light caches are kept unless something else is said: those of the current epoch and
+/// its neighbours.
+pub const CACHES_MAX: usize = 3;
 
 /// The highest epoch whose seals are checked. Its cache takes 1 GiB; a number beyond it is no
 /// honest chain's, and must not make us allocate.
 pub const EPOCH_MAX: u64 = 8_192;
+
+/// Where light caches come from.
+pub type CacheSource = dyn Fn(Epoch) -> LightCache + Send + Sync;
 
 /// Checks ethash seals. Owns the light caches that this needs.
 #[derive(Debug)]
@@ -19,9 +23,10 @@ pub struct EthashSeal {
     caches: Caches,
 }
 
-#[derive(Debug)]
 enum Caches {
-    Generated {
+    Sourced {
+        source: Box<CacheSource>,
+        max: usize,
         /// The most recently used last. Held for memory work only.
         kept: Mutex<Vec<Arc<LightCache>>>,
         /// Held by whoever generates.
@@ -31,13 +36,33 @@ enum Caches {
     Tiny(Arc<LightCache>),
 }
 
-impl EthashSeal {
-    /// No cache yet; the first seal of an epoch waits for one.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            caches: Caches::Generated { kept: Mutex::new(Vec::new()), generation: Mutex::new(()) },
+impl std::fmt::Debug for Caches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sourced { max, kept, .. } => f
+                .debug_struct("Sourced")
+                .field("max", max)
+                .field("kept", kept)
+                .finish_non_exhaustive(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Tiny(cache) => f.debug_tuple("Tiny").field(cache).finish(),
         }
+    }
+}
+
+impl EthashSeal {
+    /// No cache yet; the first seal of an epoch waits until one is made.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_source(CACHES_MAX, Box::new(LightCache::generate))
+    }
+
+    /// No cache yet; the first seal of an epoch waits for one from this source. At least one and
+    /// at most `max` are kept.
+    #[must_use]
+    pub fn with_source(max: usize, source: Box<CacheSource>) -> Self {
+        let (kept, generation) = (Mutex::default(), Mutex::default());
+        Self { caches: Caches::Sourced { source, max: max.max(1), kept, generation } }
     }
 
     /// A cache of 1 KiB for all epochs, so that tests can seal.
@@ -47,12 +72,12 @@ impl EthashSeal {
         Self { caches: Caches::Tiny(Arc::new(LightCache::tiny())) }
     }
 
-    /// The light cache of an epoch, generated if it is not here (a second or so, longer in later
-    /// epochs). One is generated at a time; meanwhile the others can be used.
+    /// The light cache of an epoch, from the source if it is not here (a second or so, longer in
+    /// later epochs). One is made at a time; meanwhile the others can be used.
     #[must_use]
     pub fn cache(&self, epoch: Epoch) -> Arc<LightCache> {
-        let (kept, generation) = match &self.caches {
-            Caches::Generated { kept, generation } => (kept, generation),
+        let (source, max, kept, generation) = match &self.caches {
+            Caches::Sourced { source, max, kept, generation } => (source, *max, kept, generation),
             #[cfg(any(test, feature = "testing"))]
             Caches::Tiny(cache) => return Arc::clone(cache),
         };
@@ -63,9 +88,9 @@ impl EthashSeal {
         if let Some(cache) = used(&mut locked(kept), epoch) {
             return cache;
         }
-        let cache = Arc::new(LightCache::generate(epoch));
+        let cache = Arc::new(source(epoch));
         let mut kept = locked(kept);
-        if kept.len() == CACHES_MAX {
+        if kept.len() >= max {
             kept.remove(0);
         }
         kept.push(Arc::clone(&cache));
@@ -76,9 +101,7 @@ impl EthashSeal {
     #[must_use]
     pub fn is_cached(&self, epoch: Epoch) -> bool {
         match &self.caches {
-            Caches::Generated { kept, .. } => {
-                locked(kept).iter().any(|cache| cache.epoch() == epoch)
-            }
+            Caches::Sourced { kept, .. } => locked(kept).iter().any(|cache| cache.epoch() == epoch),
             #[cfg(any(test, feature = "testing"))]
             Caches::Tiny(_) => true,
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use alloy_primitives::B256;
 
 use crate::Epoch;
-use crate::kernel::{self, Instructions, Light, Memory, Modulo, Row};
+use crate::kernel::{self, Instructions, Kernel, KernelError, Light, Memory, Modulo, Row};
 
 /// Caches up to this size are assumed to stay in the last-level cache of the processor.
 const CLOSE_CACHE_BYTES_MAX: usize = 24 << 20;
@@ -20,6 +20,7 @@ pub struct LightCache {
     rows: Memory,
     row_of: Modulo,
     page_of: Modulo,
+    instructions: Instructions,
 }
 
 impl fmt::Debug for LightCache {
@@ -27,6 +28,7 @@ impl fmt::Debug for LightCache {
         f.debug_struct("LightCache")
             .field("epoch", &self.epoch)
             .field("bytes", &self.bytes())
+            .field("kernel", &self.kernel())
             .finish_non_exhaustive()
     }
 }
@@ -40,7 +42,20 @@ impl LightCache {
     /// If the epoch lies beyond [`Epoch::MAX`].
     #[must_use]
     pub fn generate(epoch: Epoch) -> Self {
-        Self::with_sizes(epoch, epoch.cache_bytes(), epoch.dataset_bytes())
+        Self::for_epoch(epoch, Instructions::best())
+    }
+
+    /// [`Self::generate`] with a kernel of choice. A dataset made from the cache uses it, too.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Unavailable`] if the processor lacks it.
+    ///
+    /// # Panics
+    ///
+    /// If the epoch lies beyond [`Epoch::MAX`].
+    pub fn generate_with(epoch: Epoch, kernel: Kernel) -> Result<Self, KernelError> {
+        Ok(Self::for_epoch(epoch, Instructions::of(kernel)?))
     }
 
     /// A cache of 1 KiB for a dataset of 32 KiB, from the seed of epoch 0 and for any block.
@@ -48,7 +63,7 @@ impl LightCache {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn tiny() -> Self {
-        Self::with_sizes(Epoch::new(0), 1 << 10, 32 << 10)
+        Self::with_sizes(Epoch::new(0), 1 << 10, 32 << 10, Instructions::best())
     }
 
     /// The epoch it belongs to.
@@ -63,19 +78,56 @@ impl LightCache {
         u64::from(self.page_of.divisor()) * size_of::<kernel::Page>() as u64
     }
 
-    fn with_sizes(epoch: Epoch, cache_bytes: u64, dataset_bytes: u64) -> Self {
+    /// The kernel that it and datasets made from it use.
+    #[must_use]
+    pub const fn kernel(&self) -> Kernel {
+        self.instructions.kernel()
+    }
+
+    pub(crate) fn for_epoch(epoch: Epoch, instructions: Instructions) -> Self {
+        Self::with_sizes(epoch, epoch.cache_bytes(), epoch.dataset_bytes(), instructions)
+    }
+
+    fn with_sizes(
+        epoch: Epoch,
+        cache_bytes: u64,
+        dataset_bytes: u64,
+        instructions: Instructions,
+    ) -> Self {
         let row_bytes = size_of::<Row>() as u64;
         let page_bytes = size_of::<kernel::Page>() as u64;
-        let mut rows = Memory::zeroed(cache_bytes as usize);
+        let mut rows = Memory::zeroed(cache_bytes as usize, "a light cache")
+            .expect("a cache fits into memory");
         let seed: B256 = epoch.seed();
         let row_of = Modulo::new((cache_bytes / row_bytes) as u32);
-        Instructions::best().fill_cache(&seed, &row_of, rows.rows_mut());
-        Self { epoch, rows, row_of, page_of: Modulo::new((dataset_bytes / page_bytes) as u32) }
+        instructions.fill_cache(&seed, &row_of, rows.rows_mut());
+        let page_of = Modulo::new((dataset_bytes / page_bytes) as u32);
+        Self { epoch, rows, row_of, page_of, instructions }
+    }
+
+    /// The cache of an epoch whose rows are known.
+    pub(crate) fn of_rows(
+        epoch: Epoch,
+        rows: Memory,
+        dataset_bytes: u64,
+        instructions: Instructions,
+    ) -> Self {
+        let row_of = Modulo::new(rows.rows().len() as u32);
+        let page_of = Modulo::new((dataset_bytes / size_of::<kernel::Page>() as u64) as u32);
+        Self { epoch, rows, row_of, page_of, instructions }
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        self.rows.rows()
     }
 
     /// Size in bytes.
     fn bytes(&self) -> usize {
         size_of_val(self.rows.rows())
+    }
+
+    pub(crate) const fn instructions(&self) -> Instructions {
+        self.instructions
     }
 
     pub(crate) fn page_of(&self) -> Modulo {

@@ -2,48 +2,92 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 
 use alloy_primitives::B256;
 
-use crate::kernel::{Full, Instructions, Memory, Modulo, Page};
+use crate::kernel::{Full, Instructions, Memory, MemoryError, Modulo, RandomReads, Row};
 use crate::{Epoch, LightCache, Pow};
 
-/// Items that a thread makes before it looks at the stop flag: a few milliseconds.
-const CHUNK_ITEMS: usize = 8_192;
+/// Items that a thread makes before it looks at the stop flag: about a millisecond, and a few times
+/// that where the processor has no vectors. Under a quota every millisecond takes several.
+pub(crate) const CHUNK_ITEMS: usize = 2_048;
 /// Items in flight while the cache is close.
 const ITEMS_IN_FLIGHT_CLOSE: usize = 64;
 /// Items in flight when rows come from main memory.
 const ITEMS_IN_FLIGHT_FAR: usize = 128;
 
-/// How many pages [`Dataset::write_to`] hands out at once.
-const PIECE_PAGES: usize = 512;
+/// What the memory of a dataset is for, in errors.
+pub(crate) const MEMORY_PURPOSE: &str = "the dataset";
 
-/// How far the generation of a dataset has come. To be shared while it runs.
+/// How far the generation of a dataset has come, or the check of its file. To be shared while it
+/// runs.
 #[derive(Debug, Default)]
 pub struct Progress {
+    phase: AtomicU8,
     done: AtomicU64,
     total: AtomicU64,
+}
+
+/// What is being done about a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its items are made.
+    Generating,
+    /// Its file is read and checked.
+    Checking,
+    /// Another process makes its file.
+    Waiting,
 }
 
 impl Progress {
     /// A generation that makes this many items; [`Dataset::generate`] corrects the number.
     #[must_use]
     pub const fn new(total: u64) -> Self {
-        Self { done: AtomicU64::new(0), total: AtomicU64::new(total) }
+        Self { phase: AtomicU8::new(0), done: AtomicU64::new(0), total: AtomicU64::new(total) }
     }
 
-    /// Items of 64 bytes that are made.
+    /// What is being done.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            1 => Phase::Checking,
+            2 => Phase::Waiting,
+            _ => Phase::Generating,
+        }
+    }
+
+    /// Items of 64 bytes that are made or checked.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Items of 64 bytes that the dataset will have; 0 if the generation has not begun.
+    /// Items of 64 bytes that the dataset will have; 0 if nothing has begun.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// Begins anew with another phase.
+    pub(crate) fn begin(&self, phase: Phase, total: u64) {
+        let number = match phase {
+            Phase::Generating => 0,
+            Phase::Checking => 1,
+            Phase::Waiting => 2,
+        };
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+        self.phase.store(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, items: u64) {
+        self.done.fetch_add(items, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done() == self.total()
     }
 }
 
@@ -52,6 +96,7 @@ pub struct Dataset {
     epoch: Epoch,
     memory: Memory,
     page_of: Modulo,
+    instructions: Instructions,
 }
 
 impl fmt::Debug for Dataset {
@@ -64,42 +109,53 @@ impl Dataset {
     /// Makes the dataset of a cache on this many threads (at least one), or `None` if it was told
     /// to stop. It stops within 100 ms.
     ///
-    /// It needs [`LightCache::dataset_bytes`] of memory; like any allocation, it aborts the
-    /// process if the system refuses.
+    /// It needs [`LightCache::dataset_bytes`] of memory.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses the memory.
     pub fn generate(
         cache: &LightCache,
         threads: usize,
         progress: &Progress,
         stop: &AtomicBool,
-    ) -> Option<Self> {
-        let mut memory = Memory::zeroed(cache.dataset_bytes() as usize);
+    ) -> Result<Option<Self>, MemoryError> {
+        let mut memory = Self::memory(cache)?;
         let items = memory.rows_mut();
-        progress.done.store(0, Ordering::Relaxed);
-        progress.total.store(items.len() as u64, Ordering::Relaxed);
-
-        let in_flight = if cache.is_close() { ITEMS_IN_FLIGHT_CLOSE } else { ITEMS_IN_FLIGHT_FAR };
+        progress.begin(Phase::Generating, items.len() as u64);
         let chunks = Mutex::new(items.chunks_mut(CHUNK_ITEMS).enumerate());
-        let work = || {
+        on_threads(threads, &|| {
             while !stop.load(Ordering::Relaxed) {
                 let next = chunks.lock().expect("no thread panics with the lock held").next();
                 let Some((at, chunk)) = next else { return };
-                Instructions::best().fill_items(
-                    &cache.light(),
-                    (at * CHUNK_ITEMS) as u32,
-                    in_flight,
-                    chunk,
-                );
-                progress.done.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                fill(cache, at * CHUNK_ITEMS, chunk);
+                progress.add(chunk.len() as u64);
             }
-        };
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
         });
-        let complete = progress.done() == progress.total();
-        complete.then(|| Self { epoch: cache.epoch(), memory, page_of: cache.page_of() })
+        Ok(progress.is_complete().then(|| Self::new(cache, memory)))
+    }
+
+    /// Private memory for the dataset of a cache.
+    pub(crate) fn memory(cache: &LightCache) -> Result<Memory, MemoryError> {
+        Memory::zeroed(cache.dataset_bytes() as usize, MEMORY_PURPOSE)
+    }
+
+    /// The dataset of a cache, which is in this memory.
+    pub(crate) fn new(cache: &LightCache, memory: Memory) -> Self {
+        assert_eq!(size_of_val(memory.rows()) as u64, cache.dataset_bytes(), "it fits");
+        Self {
+            epoch: cache.epoch(),
+            memory,
+            page_of: cache.page_of(),
+            instructions: cache.instructions(),
+        }
+    }
+
+    /// What its memory is made of: `huge-explicit`, `huge-transparent` (asked for; how many the
+    /// system found is not known), `small` or `file`.
+    #[must_use]
+    pub const fn pages(&self) -> &'static str {
+        self.memory.kind().name()
     }
 
     /// The epoch it belongs to.
@@ -108,30 +164,47 @@ impl Dataset {
         self.epoch
     }
 
-    /// Hands out the dataset in order, as little-endian words, in pieces of some KiB.
-    ///
-    /// # Errors
-    ///
-    /// The first that `out` returns.
-    pub fn write_to<E>(&self, out: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut piece = Vec::with_capacity(PIECE_PAGES * size_of::<Page>());
-        for pages in self.memory.pages().chunks(PIECE_PAGES) {
-            piece.clear();
-            piece.extend(pages.iter().flatten().flat_map(|word| word.to_le_bytes()));
-            out(&piece)?;
-        }
-        Ok(())
+    pub(crate) fn items(&self) -> &[Row] {
+        self.memory.rows()
     }
 
     /// The proof of work of a seal hash and a nonce.
     #[must_use]
     pub fn hashimoto(&self, seal_hash: &B256, nonce: u64) -> Pow {
-        Instructions::best().full_one(&self.full(), seal_hash, nonce)
+        self.instructions.full_one(&self.full(), seal_hash, nonce)
+    }
+
+    /// Random reads of its pages, to measure the memory.
+    #[must_use]
+    pub fn random_reads(&self) -> RandomReads<'_> {
+        RandomReads::new(self.memory.pages())
+    }
+
+    pub(crate) const fn instructions(&self) -> Instructions {
+        self.instructions
     }
 
     pub(crate) fn full(&self) -> Full<'_> {
         Full { pages: self.memory.pages(), page_of: self.page_of }
     }
+}
+
+/// Makes the items of a dataset from number `first` on.
+pub(crate) fn fill(cache: &LightCache, first: usize, items: &mut [Row]) {
+    let in_flight = if cache.is_close() { ITEMS_IN_FLIGHT_CLOSE } else { ITEMS_IN_FLIGHT_FAR };
+    cache.instructions().fill_items(&cache.light(), first as u32, in_flight, items);
+}
+
+/// Does the same work on this many threads at once, or on as many as the system gives.
+pub(crate) fn on_threads(threads: usize, work: &(dyn Fn() + Sync)) {
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
 }
 
 #[cfg(test)]
@@ -141,7 +214,8 @@ mod tests {
     impl LightCache {
         /// The whole dataset of a small cache.
         pub(crate) fn dataset(&self) -> Dataset {
-            Dataset::generate(self, 2, &Progress::default(), &AtomicBool::new(false)).unwrap()
+            let stop = AtomicBool::new(false);
+            Dataset::generate(self, 2, &Progress::default(), &stop).unwrap().unwrap()
         }
     }
 
@@ -159,8 +233,8 @@ mod tests {
     #[test]
     fn progress_ends_at_its_total() {
         let progress = Progress::new(1);
-        let made =
-            Dataset::generate(&LightCache::tiny(), 1, &progress, &AtomicBool::new(false)).unwrap();
+        let stop = AtomicBool::new(false);
+        let made = Dataset::generate(&LightCache::tiny(), 1, &progress, &stop).unwrap().unwrap();
         assert_eq!((progress.done(), progress.total()), (512, 512));
         assert_eq!(made.full().pages.len(), 256);
     }
@@ -169,7 +243,8 @@ mod tests {
     fn makes_nothing_when_told_to_stop() {
         let progress = Progress::default();
         let cache = LightCache::tiny();
-        assert!(Dataset::generate(&cache, 2, &progress, &AtomicBool::new(true)).is_none());
+        let stop = AtomicBool::new(true);
+        assert!(Dataset::generate(&cache, 2, &progress, &stop).unwrap().is_none());
         assert_eq!((progress.done(), progress.total()), (0, 512));
     }
 
@@ -183,7 +258,7 @@ mod tests {
                 thread::yield_now();
             }
             stop.store(true, Ordering::Relaxed);
-            assert!(generation.join().unwrap().is_none());
+            assert!(generation.join().unwrap().unwrap().is_none());
         });
         assert!(progress.done() < progress.total());
     }

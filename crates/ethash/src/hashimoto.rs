@@ -3,7 +3,7 @@
 use alloy_primitives::{B256, U256};
 
 use crate::LightCache;
-use crate::kernel::{self, Instructions};
+use crate::kernel;
 
 /// What the proof-of-work function makes of a seal hash and a nonce.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl LightCache {
     /// Several are faster together: see [`Self::hashimoto_many`].
     #[must_use]
     pub fn hashimoto(&self, seal_hash: &B256, nonce: u64) -> Pow {
-        Instructions::best().light_one(&self.light(), seal_hash, nonce)
+        self.instructions().light_one(&self.light(), seal_hash, nonce)
     }
 
     /// The proofs of work of many seal hashes and nonces, in their order.
@@ -104,7 +104,7 @@ impl LightCache {
             return vec![self.hashimoto(seal_hash, *nonce)];
         }
         let mut pows = vec![Pow::default(); seals.len()];
-        Instructions::best().light_many(&self.light(), seals, self.headers_in_flight(), &mut pows);
+        self.instructions().light_many(&self.light(), seals, self.headers_in_flight(), &mut pows);
         pows
     }
 

@@ -1,6 +1,7 @@
 //! Ethash: the kernel that turns bytes into proof of work, at the speed of memory.
 //!
-//! It knows no header, no chain and no file: a seal is a hash and a nonce.
+//! It knows no header and no chain: a seal is a hash and a nonce. It touches no file but those of
+//! datasets and caches.
 //! A [`LightCache`] checks proofs of one [`Epoch`]; a [`Dataset`] made from it finds them.
 //! The algorithm is the Yellow Paper's, appendix J.
 //!
@@ -17,12 +18,16 @@
 mod cache;
 mod dataset;
 mod epoch;
+mod file;
 mod hashimoto;
 mod kernel;
 mod search;
 
 pub use cache::LightCache;
-pub use dataset::{Dataset, Progress};
+pub use dataset::{Dataset, Phase, Progress};
 pub use epoch::Epoch;
+pub use file::{
+    Damage, FileError, GethFile, Notice, Obtained, Origin, Preparation, Residence, Store, Unsaved,
+};
 pub use hashimoto::{Pow, Seal, SealError, Target};
-pub use kernel::instructions;
+pub use kernel::{Kernel, KernelError, MemoryError, RandomReads, Scratch};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use alloy_primitives::B256;
 
-use crate::kernel::{Instructions, Search};
+use crate::kernel::Search;
 use crate::{Dataset, Pow, Target};
 
 impl Dataset {
@@ -22,8 +22,8 @@ impl Dataset {
         stop: &AtomicBool,
         hashes: &AtomicU64,
     ) -> Option<(u64, Pow)> {
-        Instructions::best()
-            .search(&self.full(), &Search { seal_hash, target, nonces, stop, hashes })
+        let search = Search { seal_hash, target, nonces, stop, hashes };
+        self.instructions().search(&self.full(), &search)
     }
 }
 

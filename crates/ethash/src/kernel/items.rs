@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 
 use super::words::{Modulo, Row, fnv, fnv_into};
-use super::{LANES, keccak, prefetch};
+use super::{LANES, keccak, prefetch, read_alone};
 
 /// Rounds in which the rows of a cache are mixed with each other.
 const CACHE_ROUNDS: usize = 3;
@@ -30,7 +30,7 @@ pub(super) fn fill_cache<const L: usize>(seed: &B256, row_of: &Modulo, rows: &mu
     let mut row = keccak::digest_seed(seed);
     rows[0] = row;
     for next in &mut rows[1..] {
-        keccak::digest_rows::<1>(std::slice::from_mut(&mut row));
+        row = keccak::digest_row(&row);
         *next = row;
     }
     for _ in 0..CACHE_ROUNDS {
@@ -41,7 +41,7 @@ pub(super) fn fill_cache<const L: usize>(seed: &B256, row_of: &Modulo, rows: &mu
             for (word, other) in row.iter_mut().zip(other) {
                 *word ^= other;
             }
-            keccak::digest_rows::<1>(std::slice::from_mut(&mut row));
+            row = keccak::digest_row(&row);
             rows[at] = row;
         }
     }
@@ -104,8 +104,9 @@ impl ItemGroup {
     #[inline(always)]
     fn aim(&mut self, light: &Light<'_>) {
         let word = (self.step % 16) as usize;
-        let values: [u32; LANES] =
-            std::array::from_fn(|lane| fnv(self.numbers[lane] ^ self.step, self.mix[lane][word]));
+        let values: [u32; LANES] = std::array::from_fn(|lane| {
+            fnv(self.numbers[lane] ^ self.step, read_alone(&self.mix[lane][word]))
+        });
         self.parents = light.row_of.of_each(values);
         for parent in self.parents {
             prefetch(light.rows, parent);
@@ -162,7 +163,7 @@ pub(super) fn fill<const L: usize>(
 #[inline(always)]
 pub(super) fn pair<const L: usize>(light: &Light<'_>, numbers: [u32; 2]) -> [Row; 2] {
     let mut mix = first_mixes(light, &numbers);
-    keccak::digest_pair::<L>(&mut mix);
+    keccak::digest_rows::<L>(&mut mix);
     let mut words = [mix[0][0], mix[1][0]];
     for step in 0..PARENTS {
         let next = ((step + 1) % 16) as usize;
@@ -173,7 +174,7 @@ pub(super) fn pair<const L: usize>(light: &Light<'_>, numbers: [u32; 2]) -> [Row
             fnv_into(&mut mix[lane], row);
         }
     }
-    keccak::digest_pair::<L>(&mut mix);
+    keccak::digest_rows::<L>(&mut mix);
     mix
 }
 

@@ -1,16 +1,19 @@
 //! Keccak as Ethash uses it: inputs of fixed length, and several states side by side.
 
+use std::ops::Range;
+
 use alloy_primitives::B256;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::scalar;
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::words::Row;
+use super::{LANES, read_alone, scalar};
 
-/// The same word of several states.
-type Lane<const L: usize> = [u64; L];
-
-pub(super) const ROUND_CONSTANTS: [u64; 24] = [
+pub(super) const ROUND_CONSTANTS: [u64; ROUNDS] = [
     0x0000_0000_0000_0001,
     0x0000_0000_0000_8082,
     0x8000_0000_0000_808a,
@@ -37,6 +40,10 @@ pub(super) const ROUND_CONSTANTS: [u64; 24] = [
     0x8000_0000_8000_8008,
 ];
 
+/// Rounds of the permutation.
+pub(super) const ROUNDS: usize = 24;
+/// Words of a state.
+pub(super) const WORDS: usize = 25;
 /// The last word of a block of Keccak-512 and Keccak-256, in words.
 const LAST_OF_512: usize = 8;
 const LAST_OF_256: usize = 16;
@@ -44,14 +51,14 @@ const LAST_OF_256: usize = 16;
 const PAD_FIRST: u64 = 1;
 const PAD_LAST: u64 = 1 << 63;
 
-/// The rounds of the permutation Keccak-f\[1600\], over words with the operations named.
+/// Rounds of the permutation Keccak-f\[1600\], over words with the operations named.
 ///
 /// This is a macro because distances must be constants to the compiler, whatever the word is, and
 /// closures would lose the instructions that the function around them is compiled for.
 macro_rules! rounds {
-    ($state:expr, $splat:path, $xor:path, $rotate:ident, $chi:path) => {{
+    ($state:expr, $rounds:expr, $splat:path, $xor:path, $rotate:ident, $chi:path) => {{
         let s = $state;
-        for constant in $crate::kernel::keccak::ROUND_CONSTANTS {
+        for constant in &$crate::kernel::keccak::ROUND_CONSTANTS[$rounds] {
             let c0 = $xor($xor($xor(s[0], s[5]), $xor(s[10], s[15])), s[20]);
             let c1 = $xor($xor($xor(s[1], s[6]), $xor(s[11], s[16])), s[21]);
             let c2 = $xor($xor($xor(s[2], s[7]), $xor(s[12], s[17])), s[22]);
@@ -90,7 +97,7 @@ macro_rules! rounds {
             let g4 = $rotate::<2>($xor(s[21], d1));
 
             *s = [
-                $xor($chi(a0, a1, a2), $splat(constant)),
+                $xor($chi(a0, a1, a2), $splat(*constant)),
                 $chi(a1, a2, a3),
                 $chi(a2, a3, a4),
                 $chi(a3, a4, a0),
@@ -121,155 +128,222 @@ macro_rules! rounds {
 }
 pub(super) use rounds;
 
-/// The permutation of several states. Asking again whether the processor has the instructions
-/// costs a nanosecond, and makes this right for every caller.
-#[inline(always)]
-fn permute<const L: usize>(states: &mut [Lane<L>; 25]) {
-    match L {
-        // SAFETY: the processor has the instructions that the function enables.
-        #[cfg(target_arch = "x86_64")]
-        4 if is_x86_feature_detected!("avx2") => unsafe {
-            avx2::permute(states.as_flattened_mut());
-        },
-        _ => {
-            for lane in 0..L {
-                let mut state = [0; 25];
-                for (word, words) in state.iter_mut().zip(&*states) {
-                    *word = words[lane];
-                }
-                scalar::permute(&mut state);
-                for (word, words) in state.iter().zip(&mut *states) {
-                    words[lane] = *word;
+/// Eight states side by side: word `at` of state `lane` is `[at][lane]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub(super) struct States([[u64; LANES]; WORDS]);
+
+impl States {
+    pub(super) const ZERO: Self = Self([[0; LANES]; WORDS]);
+
+    /// The states whose permutation has the Keccak-512 of up to eight rows.
+    #[inline(always)]
+    fn of_rows(rows: &[Row]) -> Self {
+        let mut states = Self::ZERO;
+        for (lane, row) in rows.iter().enumerate() {
+            states.load(lane, 0, row);
+        }
+        states.0[LAST_OF_512] = [PAD_FIRST | PAD_LAST; LANES];
+        states
+    }
+
+    /// The states whose permutation has the Keccak-512 of a seal hash and eight nonces.
+    #[inline(always)]
+    pub(super) fn of_nonces(seal_hash: &B256, first: u64) -> Self {
+        let mut states = Self::ZERO;
+        for (words, word) in states.0.iter_mut().zip(seal_hash.as_chunks::<8>().0) {
+            *words = [u64::from_le_bytes(*word); LANES];
+        }
+        for (lane, word) in states.0[4].iter_mut().enumerate() {
+            *word = first.wrapping_add(lane as u64);
+        }
+        states.pad_seals();
+        states
+    }
+
+    /// The states whose permutation has the Keccak-512 of up to eight seal hashes and nonces.
+    #[inline(always)]
+    fn of_seals(seals: &[(B256, u64)]) -> Self {
+        let mut states = Self::ZERO;
+        for (lane, (seal_hash, nonce)) in seals.iter().enumerate() {
+            for (words, word) in states.0.iter_mut().zip(seal_hash.as_chunks::<8>().0) {
+                words[lane] = u64::from_le_bytes(*word);
+            }
+            states.0[4][lane] = *nonce;
+        }
+        states.pad_seals();
+        states
+    }
+
+    #[inline(always)]
+    fn pad_seals(&mut self) {
+        self.0[5] = [PAD_FIRST; LANES];
+        self.0[LAST_OF_512] = [PAD_LAST; LANES];
+    }
+
+    /// The states whose permutation has the Keccak-256 of up to eight seeds and compressed mixes.
+    #[inline(always)]
+    pub(super) fn of_mixes(seeds: &[Row], mixes: &[[u32; 8]]) -> Self {
+        let mut states = Self::ZERO;
+        for (lane, (seed, mix)) in seeds.iter().zip(mixes).enumerate() {
+            states.load(lane, 0, seed);
+            states.load(lane, 8, mix);
+        }
+        states.0[12] = [PAD_FIRST; LANES];
+        states.0[LAST_OF_256] = [PAD_LAST; LANES];
+        states
+    }
+
+    #[inline(always)]
+    fn load(&mut self, lane: usize, from: usize, words: &[u32]) {
+        for (at, [low, high]) in words.as_chunks().0.iter().enumerate() {
+            self.0[from + at][lane] =
+                u64::from(read_alone(low)) | u64::from(read_alone(high)) << 32;
+        }
+    }
+
+    /// Some rounds of the permutation of the first `count` states, and of as many more as fit into
+    /// the same vectors. Asking again whether the processor has the instructions costs a
+    /// nanosecond, and makes this right for every caller.
+    #[inline(always)]
+    pub(super) fn permute<const L: usize>(&mut self, count: usize, rounds: Range<usize>) {
+        for from in (0..count).step_by(L) {
+            match L {
+                // SAFETY: the processor has the instructions that the function enables.
+                #[cfg(target_arch = "x86_64")]
+                8 if is_x86_feature_detected!("avx512f") => unsafe {
+                    avx512::permute(&mut self.0, rounds.clone());
+                },
+                // SAFETY: the processor has the instructions that the function enables.
+                #[cfg(target_arch = "x86_64")]
+                4 if is_x86_feature_detected!("avx2") => unsafe {
+                    avx2::permute(&mut self.0, from, rounds.clone());
+                },
+                // SAFETY: the processor has the instructions that the function enables.
+                #[cfg(target_arch = "aarch64")]
+                2 if std::arch::is_aarch64_feature_detected!("sha3") => unsafe {
+                    neon::permute_sha3(&mut self.0, from, rounds.clone());
+                },
+                // SAFETY: the processor has the instructions that the function enables.
+                #[cfg(target_arch = "aarch64")]
+                2 if std::arch::is_aarch64_feature_detected!("neon") => unsafe {
+                    neon::permute(&mut self.0, from, rounds.clone());
+                },
+                _ => {
+                    for lane in from..from + L {
+                        scalar::permute_one_of(&mut self.0, lane, rounds.clone());
+                    }
                 }
             }
         }
     }
-}
 
-/// A word of a state, from two of ours.
-#[inline(always)]
-fn join(words: &[u32], at: usize) -> u64 {
-    u64::from(words[2 * at]) | u64::from(words[2 * at + 1]) << 32
-}
-
-/// The first words of each state, as rows.
-#[inline(always)]
-fn split_into<const L: usize, const N: usize>(state: &[Lane<L>; 25], out: &mut [[u32; N]]) {
-    for (lane, out) in out.iter_mut().enumerate() {
-        for at in 0..N / 2 {
-            out[2 * at] = state[at][lane] as u32;
-            out[2 * at + 1] = (state[at][lane] >> 32) as u32;
+    /// The first words of each state, as rows.
+    #[inline(always)]
+    pub(super) fn store(&self, rows: &mut [Row]) {
+        for (lane, row) in rows.iter_mut().enumerate() {
+            for ([low, high], words) in row.as_chunks_mut().0.iter_mut().zip(&self.0) {
+                let word = read_alone(&words[lane]);
+                *low = word as u32;
+                *high = (word >> 32) as u32;
+            }
         }
+    }
+
+    /// The first 32 bytes of a state.
+    #[inline(always)]
+    pub(super) fn hash(&self, lane: usize) -> B256 {
+        let mut hash = B256::ZERO;
+        for (bytes, words) in hash.as_chunks_mut::<8>().0.iter_mut().zip(&self.0) {
+            *bytes = words[lane].to_le_bytes();
+        }
+        hash
+    }
+
+    /// The first eight bytes of a state's hash, as a number.
+    #[inline(always)]
+    pub(super) fn highest(&self, lane: usize) -> u64 {
+        self.0[0][lane].swap_bytes()
     }
 }
 
-/// Replaces each row by its Keccak-512, `L` at a time. The number of rows is a multiple of `L`.
+/// Whether the permutation of several states is that of each.
+pub(super) fn permutes_correctly<const L: usize>() -> bool {
+    // Any words will do if no two are equal.
+    let mut next = 0_u64;
+    let mut states = States::ZERO;
+    for word in states.0.as_flattened_mut() {
+        next = next.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        *word = next ^ next >> 29;
+    }
+    let mut expected = states.clone();
+    expected.permute::<1>(LANES, 0..ROUNDS);
+    let (first, second) = (0..ROUNDS / 2, ROUNDS / 2..ROUNDS);
+    states.permute::<L>(LANES, first);
+    states.permute::<L>(LANES, second);
+    states == expected
+}
+
+/// Replaces up to eight rows by their Keccak-512, `L` at a time.
 #[inline(always)]
 pub(super) fn digest_rows<const L: usize>(rows: &mut [Row]) {
-    debug_assert_eq!(rows.len() % L, 0, "rows are left over");
-    for rows in rows.as_chunks_mut::<L>().0 {
-        let mut state = [[0; L]; 25];
-        for (at, lane) in state.iter_mut().take(LAST_OF_512).enumerate() {
-            *lane = std::array::from_fn(|lane| join(&rows[lane], at));
-        }
-        state[LAST_OF_512] = [PAD_FIRST | PAD_LAST; L];
-        permute(&mut state);
-        split_into(&state, rows);
-    }
+    debug_assert!(rows.len() <= LANES, "too many rows");
+    let mut states = States::of_rows(rows);
+    states.permute::<L>(rows.len(), 0..ROUNDS);
+    states.store(rows);
 }
 
-/// Replaces both rows by their Keccak-512. Vectors that are half empty still beat two scalars.
+/// The Keccak-512 of a row. Without detours: a cache is a chain of these.
 #[inline(always)]
-pub(super) fn digest_pair<const L: usize>(rows: &mut [Row; 2]) {
-    if L == 1 {
-        digest_rows::<1>(rows);
-    } else {
-        let mut padded = [[0; 16]; L];
-        padded[..2].copy_from_slice(rows);
-        digest_rows::<L>(&mut padded);
-        rows.copy_from_slice(&padded[..2]);
+pub(super) fn digest_row(row: &Row) -> Row {
+    let mut state = [0; WORDS];
+    for (word, [low, high]) in state.iter_mut().zip(row.as_chunks().0) {
+        *word = u64::from(*low) | u64::from(*high) << 32;
     }
+    state[LAST_OF_512] = PAD_FIRST | PAD_LAST;
+    scalar::permute(&mut state, 0..ROUNDS);
+    first_row(&state)
 }
 
 /// The Keccak-512 of the 32 bytes that a cache begins with.
 #[inline(always)]
 pub(super) fn digest_seed(seed: &B256) -> Row {
-    let mut state = [[0; 1]; 25];
-    load_bytes(seed, &mut state);
-    state[4] = [PAD_FIRST];
-    state[LAST_OF_512] = [PAD_LAST];
-    permute(&mut state);
-    let mut out = [[0; 16]];
-    split_into(&state, &mut out);
-    out[0]
-}
-
-/// The Keccak-512 of a seal hash and each of `N` nonces, `L` at a time; `N` is a multiple of `L`.
-#[inline(always)]
-pub(super) fn seal_seeds<const L: usize, const N: usize>(
-    seal_hash: &B256,
-    nonces: [u64; N],
-) -> [Row; N] {
-    header_seeds::<L, N>(&nonces.map(|nonce| (*seal_hash, nonce)))
-}
-
-/// The Keccak-512 of `N` seal hashes and nonces, `L` at a time; `N` is a multiple of `L`.
-#[inline(always)]
-pub(super) fn header_seeds<const L: usize, const N: usize>(headers: &[(B256, u64); N]) -> [Row; N] {
-    const { assert!(N.is_multiple_of(L), "headers are left over") };
-    let mut seeds = [[0; 16]; N];
-    let groups = headers.as_chunks::<L>().0.iter().zip(seeds.as_chunks_mut::<L>().0);
-    for (headers, seeds) in groups {
-        let mut state = [[0; L]; 25];
-        for (at, (seal_hash, nonce)) in headers.iter().enumerate() {
-            let (words, _) = seal_hash.as_chunks::<8>();
-            for (word, lane) in words.iter().zip(&mut state) {
-                lane[at] = u64::from_le_bytes(*word);
-            }
-            state[4][at] = *nonce;
-        }
-        state[5] = [PAD_FIRST; L];
-        state[LAST_OF_512] = [PAD_LAST; L];
-        permute(&mut state);
-        split_into(&state, seeds);
+    let mut state = [0; WORDS];
+    for (word, bytes) in state.iter_mut().zip(seed.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
     }
+    state[4] = PAD_FIRST;
+    state[LAST_OF_512] = PAD_LAST;
+    scalar::permute(&mut state, 0..ROUNDS);
+    first_row(&state)
+}
+
+#[inline(always)]
+fn first_row(state: &[u64; WORDS]) -> Row {
+    std::array::from_fn(|at| (state[at / 2] >> (32 * (at % 2))) as u32)
+}
+
+/// The Keccak-512 of up to eight seal hashes and nonces, `L` at a time.
+#[inline(always)]
+pub(super) fn seeds<const L: usize, const N: usize>(seals: &[(B256, u64); N]) -> [Row; N] {
+    const { assert!(N <= LANES, "too many seals") };
+    let mut states = States::of_seals(seals);
+    states.permute::<L>(N, 0..ROUNDS);
+    let mut seeds = [[0; 16]; N];
+    states.store(&mut seeds);
     seeds
 }
 
-/// The Keccak-256 of `N` seeds and compressed mixes, `L` at a time; `N` is a multiple of `L`.
+/// The Keccak-256 of up to eight seeds and compressed mixes, `L` at a time.
 #[inline(always)]
 pub(super) fn results<const L: usize, const N: usize>(
     seeds: &[Row; N],
     mixes: &[[u32; 8]; N],
 ) -> [B256; N] {
-    const { assert!(N.is_multiple_of(L), "seeds are left over") };
-    let mut out = [B256::ZERO; N];
-    let inputs = seeds.as_chunks::<L>().0.iter().zip(mixes.as_chunks::<L>().0);
-    for ((seeds, mixes), out) in inputs.zip(out.as_chunks_mut::<L>().0) {
-        let mut state = [[0; L]; 25];
-        for (at, lane) in state.iter_mut().take(8).enumerate() {
-            *lane = std::array::from_fn(|lane| join(&seeds[lane], at));
-        }
-        for at in 0..4 {
-            state[8 + at] = std::array::from_fn(|lane| join(&mixes[lane], at));
-        }
-        state[12] = [PAD_FIRST; L];
-        state[LAST_OF_256] = [PAD_LAST; L];
-        permute(&mut state);
-        for (lane, out) in out.iter_mut().enumerate() {
-            for (bytes, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(&state) {
-                *bytes = word[lane].to_le_bytes();
-            }
-        }
-    }
-    out
-}
-
-#[inline(always)]
-fn load_bytes(bytes: &B256, state: &mut [Lane<1>; 25]) {
-    for (word, lane) in bytes.as_chunks::<8>().0.iter().zip(state) {
-        *lane = [u64::from_le_bytes(*word)];
-    }
+    const { assert!(N <= LANES, "too many seeds") };
+    let mut states = States::of_mixes(seeds, mixes);
+    states.permute::<L>(N, 0..ROUNDS);
+    std::array::from_fn(|lane| states.hash(lane))
 }
 
 #[cfg(test)]
@@ -291,24 +365,47 @@ mod tests {
         assert_eq!(found, [keccak256(bytes); 8]);
     }
 
+    /// The digests of up to eight rows, together.
+    fn together<const L: usize>(rows: &[Row]) -> Vec<Row> {
+        let mut rows = rows.to_vec();
+        digest_rows::<L>(&mut rows);
+        rows
+    }
+
     proptest! {
         #[test]
         fn results_are_keccak_256(bytes: [u8; 96]) {
             check::<1>(&bytes);
+            check::<2>(&bytes);
             check::<4>(&bytes);
             check::<8>(&bytes);
         }
 
         #[test]
-        fn digests_do_not_depend_on_their_neighbours(words: [[u32; 16]; 8]) {
-            let mut alone = words;
-            digest_rows::<1>(&mut alone);
-            let mut together = words;
-            digest_rows::<8>(&mut together);
-            prop_assert_eq!(alone, together);
-            let mut together = words;
-            digest_rows::<4>(&mut together);
-            prop_assert_eq!(alone, together);
+        fn digests_do_not_depend_on_their_neighbours(words: [[u32; 16]; 8], count in 1_usize..=8) {
+            let rows = &words[..count];
+            let alone: Vec<_> = rows.iter().map(digest_row).collect();
+            prop_assert_eq!(together::<1>(rows), alone.clone());
+            prop_assert_eq!(together::<2>(rows), alone.clone());
+            prop_assert_eq!(together::<4>(rows), alone.clone());
+            prop_assert_eq!(together::<8>(rows), alone);
         }
+
+        #[test]
+        fn rounds_may_be_done_in_parts(words: [[u32; 16]; 8], cut in 0..=ROUNDS) {
+            let mut states = States::of_rows(&words);
+            let mut whole = states.clone();
+            whole.permute::<4>(LANES, 0..ROUNDS);
+            states.permute::<8>(LANES, 0..cut);
+            states.permute::<4>(LANES, cut..ROUNDS);
+            prop_assert_eq!(states, whole);
+        }
+    }
+
+    #[test]
+    fn all_widths_permute_correctly() {
+        assert!(
+            permutes_correctly::<2>() && permutes_correctly::<4>() && permutes_correctly::<8>()
+        );
     }
 }

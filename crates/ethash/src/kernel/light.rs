@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 
 use super::items::{self, ItemGroup, Light};
 use super::words::{Page, Row, compress, fnv, fnv_into, word_bytes};
-use super::{LANES, keccak};
+use super::{LANES, keccak, read_alone};
 use crate::Pow;
 
 /// Pages that a proof of work reads.
@@ -15,7 +15,7 @@ const HEADERS: usize = LANES / 2;
 /// Which page comes next.
 #[inline(always)]
 pub(super) fn page_word(seed: &Row, mix: &Page, round: u32) -> u32 {
-    fnv(round ^ seed[0], mix[(round % 32) as usize])
+    fnv(round ^ read_alone(&seed[0]), read_alone(&mix[(round % 32) as usize]))
 }
 
 /// The mix that a seed begins with.
@@ -37,17 +37,13 @@ pub(super) fn first_mixes<const N: usize>(seeds: &[Row; N]) -> [Page; N] {
 /// Shrinks each mix to a quarter.
 #[inline(always)]
 pub(super) fn compress_all<const N: usize>(mixes: &[Page; N]) -> [[u32; 8]; N] {
-    let mut compressed = [[0; 8]; N];
-    for (compressed, mix) in compressed.iter_mut().zip(mixes) {
-        *compressed = compress(mix);
-    }
-    compressed
+    std::array::from_fn(|at| compress(&mixes[at]))
 }
 
 /// One proof of work, with the least latency.
 #[inline(always)]
 pub(super) fn one<const L: usize>(light: &Light<'_>, seal_hash: &B256, nonce: u64) -> Pow {
-    let seeds = keccak::header_seeds::<1, 1>(&[(*seal_hash, nonce)]);
+    let seeds = keccak::seeds::<1, 1>(&[(*seal_hash, nonce)]);
     let mut mix = first_mix(&seeds[0]);
     for round in 0..PAGES_READ {
         let page = light.page_of.of(page_word(&seeds[0], &mix, round));
@@ -85,7 +81,7 @@ impl<'a> HeaderGroup<'a> {
     ) -> Self {
         let headers: [(B256, u64); HEADERS] =
             std::array::from_fn(|at| seals[at.min(seals.len() - 1)]);
-        let seeds = keccak::header_seeds::<L, HEADERS>(&headers);
+        let seeds = keccak::seeds::<L, HEADERS>(&headers);
         let mixes = first_mixes(&seeds);
         let items = ItemGroup::begin::<L>(light, item_numbers(light, &seeds, &mixes, 0));
         Self { items, mixes, seeds, round: 0, pows }
@@ -98,8 +94,10 @@ impl<'a> HeaderGroup<'a> {
             return false;
         }
         let items = self.items.finish::<L>().as_chunks::<2>().0;
-        for (mix, items) in self.mixes.iter_mut().zip(items) {
-            mix_items(mix, items);
+        for header in 0..HEADERS {
+            // If the compiler knew the number, it would gather a word of each header.
+            let header = std::hint::black_box(header);
+            mix_items(&mut self.mixes[header], &items[header]);
         }
         self.round += 1;
         if self.round < PAGES_READ {

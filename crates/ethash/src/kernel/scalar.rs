@@ -1,6 +1,9 @@
 //! Keccak of one state.
 
-use super::keccak::rounds;
+use std::ops::Range;
+
+use super::LANES;
+use super::keccak::{WORDS, rounds};
 
 #[inline(always)]
 const fn same(word: u64) -> u64 {
@@ -22,10 +25,27 @@ const fn chi(a: u64, b: u64, c: u64) -> u64 {
     a ^ (!b & c)
 }
 
-/// The permutation of one state.
+/// Rounds of the permutation of one state.
 #[inline(always)]
-pub(super) fn permute(state: &mut [u64; 25]) {
+pub(super) fn permute(state: &mut [u64; WORDS], rounds: Range<usize>) {
     let mut words = *state;
-    rounds!(&mut words, same, xor, rotate, chi);
+    rounds!(&mut words, rounds, same, xor, rotate, chi);
     *state = words;
+}
+
+/// Rounds of the permutation of one of several states.
+#[inline(always)]
+pub(super) fn permute_one_of(
+    states: &mut [[u64; LANES]; WORDS],
+    lane: usize,
+    rounds: Range<usize>,
+) {
+    let mut state = [0; WORDS];
+    for (word, words) in state.iter_mut().zip(&*states) {
+        *word = words[lane];
+    }
+    permute(&mut state, rounds);
+    for (word, words) in state.iter().zip(states) {
+        words[lane] = *word;
+    }
 }

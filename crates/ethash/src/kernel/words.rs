@@ -2,6 +2,8 @@
 
 use alloy_primitives::B256;
 
+use super::read_alone;
+
 /// A row of the cache, an item of the dataset, or a Keccak-512 digest.
 pub(crate) type Row = [u32; 16];
 
@@ -33,7 +35,8 @@ pub(super) fn fnv_into<const N: usize>(mix: &mut [u32; N], data: &[u32; N]) {
 #[inline(always)]
 pub(super) fn compress(mix: &Page) -> [u32; 8] {
     std::array::from_fn(|at| {
-        let [first, second, third, fourth] = std::array::from_fn(|word| mix[4 * at + word]);
+        let [first, second, third, fourth] =
+            std::array::from_fn(|word| read_alone(&mix[4 * at + word]));
         fnv(fnv(fnv(first, second), third), fourth)
     })
 }
@@ -95,7 +98,11 @@ impl Modulo {
     /// The remainders of several values.
     #[inline(always)]
     pub(super) fn of_each<const N: usize>(&self, values: [u32; N]) -> [u32; N] {
-        values.map(|value| self.of(value))
+        let mut rests = [0; N];
+        for at in 0..N {
+            rests[at] = self.of(values[at]);
+        }
+        rests
     }
 }
 
