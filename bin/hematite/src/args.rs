@@ -4,6 +4,7 @@
 //! command. What it means is for [`crate::config`].
 
 mod argv;
+mod bench;
 mod environment;
 mod file;
 mod flags;
@@ -25,9 +26,10 @@ use eyre::{Result, bail, eyre};
 
 use self::argv::{Layer, Source, Table};
 pub use self::{
+    bench::{BenchCommand, CompareArgs, HashrateArgs, MeasureArgs, ThreadList},
     environment::Surroundings,
     flags::{
-        AccountArgs, ChainArgs, GasPriceArgs, HttpArgs, IpcArgs, JournalSync, LogArgs,
+        AccountArgs, ChainArgs, EthashArgs, GasPriceArgs, HttpArgs, IpcArgs, JournalSync, LogArgs,
         LogFormatArg, MinerArgs, NetworkArgs, OpsArgs, PoolArgs, Role, RpcArgs, SecretText, WsArgs,
     },
     go::format_duration,
@@ -151,7 +153,8 @@ pub enum Command {
         file: Option<PathBuf>,
     },
     /// Measure this machine
-    Bench(BenchArgs),
+    #[command(subcommand, after_help = bench::EXAMPLES)]
+    Bench(BenchCommand),
     /// Connect a console to a running node
     Attach(AttachArgs),
     /// Run a node with a console
@@ -239,26 +242,6 @@ pub struct DumpArgs {
     /// The most accounts
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-}
-
-/// What to measure.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct BenchArgs {
-    /// `all`, or any of `hashrate`, `ceiling`, `dag`, `verify`
-    #[arg(default_value = "all")]
-    pub what: Vec<String>,
-    /// Write report.json, report.html and report.svg there
-    #[arg(long, value_name = "DIR")]
-    pub report: Option<PathBuf>,
-    /// Seconds for each measurement
-    #[arg(long, value_name = "S")]
-    pub seconds: Option<u64>,
-    /// The epoch of the DAG
-    #[arg(long, value_name = "E")]
-    pub epoch: Option<u64>,
-    /// Most threads; all by default
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
 }
 
 /// How to attach.
@@ -391,6 +374,8 @@ fn parse_node(
     if typed.version {
         typed.positionals = vec!["version".to_owned()];
     }
+    // It has no meaning alone: what can be measured is the answer.
+    typed.help |= typed.positionals == ["bench"];
     let missing = missing_argument(&typed.positionals);
     let words = std::iter::once("hematite".to_owned())
         .chain(node.words())

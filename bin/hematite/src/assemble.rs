@@ -19,12 +19,16 @@ use crate::{
     args::{JournalSync, Role},
     command::account,
     config::{self, Config},
+    datasets,
     open::{engine, is_rolled_back, node_default, open_chain},
     report, signals,
 };
 
 /// How long the parts may take to stop, below what Kubernetes allows by default (30 s).
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long a decrypted key may outlive its lease.
+const LEASE_CHECK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The time between blocks that nothing proves.
 const FAKE_PERIOD: Duration = Duration::from_secs(1);
@@ -101,6 +105,7 @@ async fn start(
         maintained.run(token).await;
         Ok(())
     });
+    tasks.spawn(expire_leases(keystore.clone(), shutdown.clone()));
     let mines = (config.mining.enabled || config.dev.is_some()) && !rolled_back;
     let miner = if mines {
         let worker_parts = (chain.clone(), pool.clone(), engine);
@@ -115,6 +120,14 @@ async fn start(
     };
     let http = server.as_ref().and_then(RpcServer::http_address);
     Ok((Node { chain, http, miner, server }, thread))
+}
+
+/// Forgets decrypted keys whose lease is over, used or not.
+async fn expire_leases(keystore: Arc<Keystore>, shutdown: CancellationToken) -> Result<()> {
+    while shutdown.run_until_cancelled(tokio::time::sleep(LEASE_CHECK_PERIOD)).await.is_some() {
+        keystore.expire(Instant::now());
+    }
+    Ok(())
 }
 
 async fn listen(
@@ -245,6 +258,7 @@ fn miner_config(config: &Config, keystore: &Keystore) -> Result<MinerConfig> {
     Ok(MinerConfig {
         beneficiary: beneficiary(config, keystore)?,
         sealer,
+        datasets: datasets::config(config),
         extra_data,
         gas_target: if config.dev.is_some() { config.dev_gas_limit() } else { mining.gas_target },
         recommit: mining.recommit,

@@ -1,6 +1,7 @@
 //! What the binary does besides running a node. Data goes to stdout, logs to stderr.
 
 pub mod account;
+pub mod bench;
 pub mod chain;
 pub mod dag;
 mod dump;

@@ -15,7 +15,7 @@ use eyre::{Result, WrapErr, bail, ensure};
 use primitives::ChainSpec;
 
 pub use self::{
-    node::{Mining, Network, Pool},
+    node::{Ethash, Mining, Network, Pool},
     rpc::{GasPrice, Http, RpcLimits, Vhosts, Ws},
 };
 use crate::{
@@ -62,6 +62,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// Peers.
     pub network: Network,
+    /// Ethash: its files and its kernel.
+    pub ethash: Ethash,
     /// Mining.
     pub mining: Mining,
     /// The transaction pool.
@@ -204,6 +206,7 @@ impl TryFrom<&Invocation> for Config {
             dev,
             accounts: accounts_config(accounts, surroundings),
             network,
+            ethash: node::ethash(&chain.ethash)?,
             mining,
             pool,
             http: http_config,
@@ -307,10 +310,10 @@ fn paths(personality: Personality, node: &NodeArgs, surroundings: &Surroundings)
     if let Some(nodekey) = given(&node.network.nodekey) {
         paths.nodekey = expand(nodekey);
     }
-    if let Some(directory) = given(&node.chain.ethash_cachedir) {
+    if let Some(directory) = given(&node.chain.ethash.ethash_cachedir) {
         paths.ethash_caches = expand(directory);
     }
-    if let Some(directory) = given(&node.chain.ethash_dagdir) {
+    if let Some(directory) = given(&node.chain.ethash.ethash_dagdir) {
         paths.ethash_dags = expand(directory);
     }
     paths.ipc = match (&node.ipc.ipcpath, node.ipc.ipcdisable) {

@@ -14,7 +14,7 @@ use eyre::{Result, WrapErr, bail};
 use crate::{
     args::{Command, DbCommand, ExportArgs, Invocation},
     assemble,
-    command::{account, chain as chains, dag, export, import},
+    command::{account, bench, chain as chains, dag, export, import},
     config::Config,
     exit::{ExitCode, UsageError},
     logging,
@@ -39,6 +39,9 @@ fn execute(invocation: &Invocation) -> Result<()> {
     logging::start(config.log, &invocation.surroundings).map_err(usage)?;
     for flag in &invocation.ignored {
         tracing::debug!(%flag, "Flag has no effect here");
+    }
+    if let Command::Run | Command::Account(_) = &invocation.command {
+        keep_memory_private();
     }
     let out = &mut io::stdout().lock();
     match &invocation.command {
@@ -71,11 +74,26 @@ fn execute(invocation: &Invocation) -> Result<()> {
             out,
             "Hematite is licensed under the MIT licence or the Apache licence 2.0, as you like."
         )?),
-        Command::Bench(_)
-        | Command::Attach(_)
-        | Command::Console(_)
-        | Command::Js { .. }
-        | Command::Bootnode(_) => bail!("this command is not in this build yet"),
+        Command::Bench(command) => bench::run(command, &invocation.node.chain.ethash, out),
+        Command::Attach(_) | Command::Console(_) | Command::Js { .. } | Command::Bootnode(_) => {
+            bail!("this command is not in this build yet")
+        }
+    }
+}
+
+/// Keys are in memory here: no core file, and no other process of the same user may read it.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{
+            DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
+        };
+
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        let limited = setrlimit(Resource::Core, none);
+        if let Err(error) = limited.and(set_dumpable_behavior(DumpableBehavior::NotDumpable)) {
+            tracing::warn!(%error, "Could not forbid core files");
+        }
     }
 }
 

@@ -44,6 +44,10 @@ impl ExitCode {
         if cause.is::<UsageError>() || cause.is::<GenesisError>() {
             return Some(Self::Usage);
         }
+        // It says what the system said, but no disk is at fault.
+        if cause.is::<ethash::MemoryError>() {
+            return Some(Self::Failed);
+        }
         if let Some(KeystoreError::KeyFile { .. } | KeystoreError::Mismatch { .. }) =
             cause.downcast_ref()
         {

@@ -11,6 +11,7 @@ use storage::{LedgerState, StorageConfig, StorageError};
 use crate::{
     args::{Personality, Role},
     config::{Config, GenesisSource, missing_genesis},
+    datasets,
     exit::UsageError,
 };
 
@@ -124,7 +125,12 @@ pub fn node_default(config: &Config) -> Fallback {
 /// How the chain's blocks are sealed: by proof of work, or not at all with `--dev`.
 #[must_use]
 pub fn engine(config: &Config) -> Arc<Engine> {
-    Arc::new(if is_proved(config) { Engine::Ethash(EthashSeal::new()) } else { Engine::Instant })
+    Arc::new(if is_proved(config) {
+        let caches = config.ethash.caches_in_memory;
+        Engine::Ethash(EthashSeal::with_source(caches, datasets::cache_source(config)))
+    } else {
+        Engine::Instant
+    })
 }
 
 /// Whether the chain's blocks carry proofs of work.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use alloy_rlp::Encodable;
+use ethash::Phase;
 use eyre::Result;
 use miner::MinerHandle;
 use primitives::{Address, Bytes, address};
@@ -117,28 +118,35 @@ pub fn ready(config: &Config, node: &Node, started: Instant) {
 /// None; the type is that of every part of the node.
 pub async fn dataset(miner: MinerHandle, shutdown: CancellationToken) -> Result<()> {
     let mut tick = tokio::time::interval(DATASET_INTERVAL);
-    let mut shown: Option<(u64, Progress)> = None;
+    let mut shown: Option<(u64, Phase, Progress)> = None;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             _ = tick.tick() => {}
         }
         match (miner.dataset_progress(), &mut shown) {
-            (Some(progress), Some((epoch, bar))) if *epoch == progress.epoch.get() => {
+            (Some(progress), Some((epoch, phase, bar)))
+                if *epoch == progress.epoch.get() && *phase == progress.phase =>
+            {
                 bar.set(progress.done);
             }
             (Some(progress), shown) => {
-                let bar = Progress::items("Generating DAG", progress.total);
-                *shown = Some((progress.epoch.get(), bar));
+                let what = match progress.phase {
+                    Phase::Generating => "Generating DAG",
+                    Phase::Checking => "Checking DAG file",
+                    Phase::Waiting => "Waiting for DAG of another process",
+                };
+                let bar = Progress::items(what, progress.total);
+                *shown = Some((progress.epoch.get(), progress.phase, bar));
             }
             (None, shown) => {
-                if let Some((_, bar)) = shown.take() {
+                if let Some((.., bar)) = shown.take() {
                     bar.finish();
                 }
             }
         }
     }
-    if let Some((_, bar)) = shown {
+    if let Some((.., bar)) = shown {
         bar.finish();
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ethash::Epoch;
+use ethash::{Epoch, Phase};
 use primitives::{Address, Bytes};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -19,12 +19,14 @@ use crate::{
 /// How many solutions may wait for the worker.
 pub(crate) const SOLUTION_QUEUE_MAX: usize = 16;
 
-/// How far the generation of a dataset is.
+/// How far a dataset in the making is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DatasetProgress {
     /// Whose dataset.
     pub epoch: Epoch,
-    /// Items made.
+    /// What is being done about it.
+    pub phase: Phase,
+    /// Items made or checked.
     pub done: u64,
     /// Items in all.
     pub total: u64,
@@ -146,7 +148,7 @@ impl MinerHandle {
         answer.await.unwrap_or(false)
     }
 
-    /// How far the generation of a dataset is, while there is one.
+    /// How far the dataset is that is being made or loaded, while one is.
     #[must_use]
     pub fn dataset_progress(&self) -> Option<DatasetProgress> {
         let generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);

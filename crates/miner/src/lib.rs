@@ -13,5 +13,6 @@ mod worker;
 
 pub use handle::{DatasetProgress, MinerHandle};
 pub use package::{Solution, WorkPackage};
+pub use sealer::DatasetConfig;
 pub use settings::{EXTRA_DATA_MAX, MinerConfig, SealerKind, SettingsError};
 pub use worker::{MinerError, Worker, run};

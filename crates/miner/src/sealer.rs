@@ -1,12 +1,15 @@
 //! Who finds nonces: this machine's processor, others, or nobody.
 
 pub(crate) mod cpu;
+mod datasets;
 mod slot;
 
 use std::{sync::Arc, time::Instant};
 
 use ethash::{Epoch, Progress};
 
+pub use datasets::DatasetConfig;
+pub(crate) use datasets::Datasets;
 pub(crate) use slot::Slot;
 
 use crate::DatasetProgress;
@@ -23,6 +26,7 @@ impl Generation {
     pub(crate) fn progress(&self) -> DatasetProgress {
         DatasetProgress {
             epoch: self.epoch,
+            phase: self.progress.phase(),
             done: self.progress.done(),
             total: self.progress.total(),
             elapsed: self.started.elapsed(),

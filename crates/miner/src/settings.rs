@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use primitives::{Address, Bytes};
 
+use crate::DatasetConfig;
+
 /// How long extra data may be, in bytes (Yellow Paper §4.3.4).
 pub const EXTRA_DATA_MAX: usize = 32;
 /// The shortest time between two rebuilds for new transactions.
@@ -33,6 +35,8 @@ pub struct MinerConfig {
     pub beneficiary: Option<Address>,
     /// How blocks get their seals.
     pub sealer: SealerKind,
+    /// Where datasets come from and stay.
+    pub datasets: DatasetConfig,
     /// At most [`EXTRA_DATA_MAX`] bytes.
     pub extra_data: Bytes,
     /// The gas limit that blocks walk towards.

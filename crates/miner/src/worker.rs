@@ -32,7 +32,7 @@ use crate::{
     MinerConfig, MinerHandle, SealerKind, SettingsError, Solution, WorkPackage,
     handle::{SOLUTION_QUEUE_MAX, Submission},
     metrics::MinerMetrics,
-    sealer::{Slot, cpu},
+    sealer::{Datasets, Slot, cpu},
     settings::Settings,
 };
 
@@ -74,6 +74,7 @@ pub struct Worker {
     unconfirmed: Unconfirmed,
     slot: Arc<Slot>,
     threads: Vec<JoinHandle<()>>,
+    datasets: Arc<Datasets>,
     hashes: Arc<AtomicU64>,
     hashrate: Arc<AtomicU64>,
     metered: (Instant, u64),
@@ -108,7 +109,9 @@ impl Worker {
             SealerKind::Remote | SealerKind::Instant { .. } => (0, None),
         };
         let slot = Arc::new(Slot::new(wanted));
-        let search = cpu::Search::new(slot.clone(), engine.clone(), submit.clone(), hashrate_max);
+        let datasets = Datasets::new(slot.clone(), engine.clone(), config.datasets.clone());
+        let datasets = Arc::new(datasets);
+        let search = cpu::Search::new(slot.clone(), datasets.clone(), submit.clone(), hashrate_max);
         let search = Arc::new(search);
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         let spawned = match config.sealer {
@@ -127,7 +130,7 @@ impl Worker {
             submissions: submit,
             slot: slot.clone(),
             hashrate: hashrate.clone(),
-            generation: search.generation.clone(),
+            generation: datasets.generation.clone(),
         };
         let worker = Self {
             chain,
@@ -141,6 +144,7 @@ impl Worker {
             unconfirmed: Unconfirmed::default(),
             slot,
             threads,
+            datasets,
             hashes: search.hashes.clone(),
             hashrate,
             metered: (Instant::now(), 0),
@@ -298,6 +302,7 @@ pub async fn run(mut worker: Worker, shutdown: CancellationToken) -> Result<(), 
         // A sealer that panicked has said so; there is nothing to add at the end.
         let _ = thread.join();
     }
+    worker.datasets.join();
     result
 }
 

@@ -77,12 +77,36 @@ pub struct ChainArgs {
     /// Its gas limit [11500000]
     #[arg(long = "dev.gaslimit", value_name = "GAS", value_parser = integer)]
     pub dev_gas_limit: Option<u64>,
-    /// Where ethash caches are kept [<datadir>/hematite/ethash]
+    /// Ethash.
+    #[command(flatten)]
+    pub ethash: EthashArgs,
+}
+
+/// The files and the kernel of ethash.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Ethash")]
+pub struct EthashArgs {
+    /// Where light caches are kept [<datadir>/hematite/ethash]
     #[arg(long = "ethash.cachedir", value_name = "DIR")]
     pub ethash_cachedir: Option<PathBuf>,
-    /// Where ethash DAGs are kept [<datadir>/hematite/ethash]
+    /// How many light caches stay in memory [3]
+    #[arg(long = "ethash.cachesinmem", value_name = "N", value_parser = integer)]
+    pub ethash_caches_in_memory: Option<u64>,
+    /// How many light caches stay on disk; 0 writes none [3]
+    #[arg(long = "ethash.cachesondisk", value_name = "N", value_parser = integer)]
+    pub ethash_caches_on_disk: Option<u64>,
+    /// Where DAGs are kept; geth's are used as well [<datadir>/hematite/ethash]
     #[arg(long = "ethash.dagdir", value_name = "DIR")]
     pub ethash_dagdir: Option<PathBuf>,
+    /// How many DAGs stay in memory [1]
+    #[arg(long = "ethash.dagsinmem", value_name = "N", value_parser = integer)]
+    pub ethash_dags_in_memory: Option<u64>,
+    /// How many DAGs stay on disk; 0 writes none, 1 does not prepare the next [2]
+    #[arg(long = "ethash.dagsondisk", value_name = "N", value_parser = integer)]
+    pub ethash_dags_on_disk: Option<u64>,
+    /// The instructions to use: portable, avx2, avx512 or neon [the best there are]
+    #[arg(long = "ethash.kernel", value_name = "NAME")]
+    pub ethash_kernel: Option<String>,
 }
 
 /// Keys.

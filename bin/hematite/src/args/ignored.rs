@@ -1,7 +1,7 @@
 //! Flags of geth 1.9.13 to 1.11.6 that have no effect here. A command line that has them works.
 
 /// Their names, and whether they take a value.
-pub(crate) const IGNORED: [(&str, bool); 131] = [
+pub(crate) const IGNORED: [(&str, bool); 127] = [
     // Disk and memory: the database has one layout, and sizes itself.
     ("datadir.ancient", true),
     ("datadir.minfreedisk", true),
@@ -55,12 +55,8 @@ pub(crate) const IGNORED: [(&str, bool); 131] = [
     ("ulc.fraction", true),
     ("ulc.onlyannounce", false),
     ("les.serve", true),
-    // Ethash files: one directory, looked after by itself.
-    ("ethash.cachesinmem", true),
-    ("ethash.cachesondisk", true),
+    // Memory of ethash is never swapped where it matters: nodes in pods have no swap.
     ("ethash.cacheslockmmap", false),
-    ("ethash.dagsinmem", true),
-    ("ethash.dagsondisk", true),
     ("ethash.dagslockmmap", false),
     ("miner.newpayload-timeout", true),
     // Wallets that are not files.

@@ -197,7 +197,7 @@ fn understands_every_command() {
     check("geth dumpconfig", |c| matches!(c, Command::Dumpconfig { file: None }));
     check(
         "hematite bench all --report d --seconds 1 --epoch 2",
-        |c| matches!(c, Command::Bench(b) if b.what == ["all"] && b.epoch == Some(2)),
+        |c| matches!(c, Command::Bench(BenchCommand::All(b)) if b.epoch == 2 && b.seconds == Some(1)),
     );
     check(
         "geth attach --exec eth.blockNumber",
@@ -352,7 +352,7 @@ fn reads_a_file_of_geths() {
     );
     assert_eq!(node.miner.recommit, Some(std::time::Duration::from_secs(3)));
     assert_eq!(node.pool.lifetime, Some(std::time::Duration::from_secs(10_800)));
-    assert_eq!(node.chain.ethash_dagdir, Some("/dags".into()));
+    assert_eq!(node.chain.ethash.ethash_dagdir, Some("/dags".into()));
     assert_eq!(node.chain.datadir, Some("/data".into()));
     assert_eq!(
         (node.ipc.ipcdisable, node.http.http, node.ws.ws),
@@ -401,6 +401,8 @@ fn helps() {
     insta::assert_snapshot!("help", help("hematite --help"));
     insta::assert_snapshot!("help_account", help("hematite account --help"));
     insta::assert_snapshot!("help_bootnode", help("bootnode -help"));
+    insta::assert_snapshot!("help_bench", help("hematite bench"));
+    insta::assert_snapshot!("help_bench_hashrate", help("hematite bench hashrate -h"));
     assert_eq!(help("geth -h"), help("hematite --mine --help"));
     assert_eq!(help("geth account -h"), help("geth help account"));
 }

@@ -49,6 +49,11 @@ impl Config {
         }
         flags.path("ethash.cachedir", &self.paths.ethash_caches);
         flags.path("ethash.dagdir", &self.paths.ethash_dags);
+        flags.number("ethash.cachesinmem", self.ethash.caches_in_memory as u64);
+        flags.number("ethash.cachesondisk", self.ethash.caches_on_disk as u64);
+        flags.number("ethash.dagsinmem", self.ethash.datasets_in_memory as u64);
+        flags.number("ethash.dagsondisk", self.ethash.datasets_on_disk as u64);
+        flags.some("ethash.kernel", self.ethash.kernel.map(ethash::Kernel::name));
         match &self.genesis {
             Some(GenesisSource::File(path)) => flags.path("genesis", path),
             // `--dev` says so itself.

@@ -5,11 +5,14 @@ use std::{
     time::Duration,
 };
 
+use ethash::Kernel;
 use eyre::{Result, WrapErr, bail, ensure};
 use primitives::Address;
 
 use super::{Paths, given, list};
-use crate::args::{JournalSync, MinerArgs, NetworkArgs, Personality, PoolArgs, Role, SecretText};
+use crate::args::{
+    EthashArgs, JournalSync, MinerArgs, NetworkArgs, Personality, PoolArgs, Role, SecretText,
+};
 
 /// Most bytes of extra data in a header.
 const EXTRA_DATA_BYTES_MAX: usize = 32;
@@ -45,6 +48,33 @@ pub struct Network {
     pub netrestrict: Vec<String>,
     /// Report to a dashboard: `name:secret@host:port`.
     pub ethstats: Option<SecretText>,
+}
+
+/// Ethash: its files and its kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ethash {
+    /// The instructions to use; `None` are the best there are.
+    pub kernel: Option<Kernel>,
+    /// Light caches in memory.
+    pub caches_in_memory: usize,
+    /// Light caches on disk; 0 writes none.
+    pub caches_on_disk: usize,
+    /// Datasets in memory.
+    pub datasets_in_memory: usize,
+    /// Datasets on disk; 0 writes none, 1 does not prepare the next.
+    pub datasets_on_disk: usize,
+}
+
+impl Default for Ethash {
+    fn default() -> Self {
+        Self {
+            kernel: None,
+            caches_in_memory: consensus::CACHES_MAX,
+            caches_on_disk: 3,
+            datasets_in_memory: 1,
+            datasets_on_disk: 2,
+        }
+    }
 }
 
 /// Mining.
@@ -245,4 +275,40 @@ fn journal_path(journal: Option<PathBuf>, paths: &Paths) -> Option<PathBuf> {
         Some(journal) if journal.as_os_str().is_empty() => None,
         Some(journal) => Some(paths.hematite.join(journal)),
     }
+}
+
+pub(super) fn ethash(args: &EthashArgs) -> Result<Ethash> {
+    let EthashArgs {
+        ethash_cachedir: _,
+        ethash_caches_in_memory,
+        ethash_caches_on_disk,
+        ethash_dagdir: _,
+        ethash_dags_in_memory,
+        ethash_dags_on_disk,
+        ethash_kernel,
+    } = args;
+    let default = Ethash::default();
+    let count = |given: &Option<u64>, default: usize| {
+        given.map_or(default, |count| usize::try_from(count).unwrap_or(usize::MAX))
+    };
+    let kernel = ethash_kernel.as_deref().map(kernel).transpose()?;
+    Ok(Ethash {
+        kernel,
+        caches_in_memory: count(ethash_caches_in_memory, default.caches_in_memory),
+        caches_on_disk: count(ethash_caches_on_disk, default.caches_on_disk),
+        datasets_in_memory: count(ethash_dags_in_memory, default.datasets_in_memory),
+        datasets_on_disk: count(ethash_dags_on_disk, default.datasets_on_disk),
+    })
+}
+
+/// A kernel that this processor can run.
+fn kernel(name: &str) -> Result<Kernel> {
+    let kernel: Kernel = name.parse().wrap_err("flag --ethash.kernel")?;
+    let names: Vec<&str> = Kernel::available().into_iter().map(Kernel::name).collect();
+    ensure!(
+        names.contains(&kernel.name()),
+        "flag --ethash.kernel: this processor does not have what {name} needs; it can run {}",
+        names.join(", ")
+    );
+    Ok(kernel)
 }

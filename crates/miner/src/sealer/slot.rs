@@ -110,4 +110,10 @@ impl Slot {
         let unchanged = |_: &mut Inner| self.version() == version;
         drop(self.changed.wait_timeout_while(inner, time, unchanged));
     }
+
+    /// Sleeps, or less if the slot is closed. Returns whether it is still open.
+    pub(crate) fn rest(&self, time: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |inner| !inner.closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
 }

@@ -16,6 +16,7 @@ fn config() -> MinerConfig {
     MinerConfig {
         beneficiary: Some(MINER),
         sealer: SealerKind::Remote,
+        datasets: miner::DatasetConfig::default(),
         extra_data: Bytes::new(),
         gas_target: 8_000_000,
         recommit: Duration::from_secs(3),

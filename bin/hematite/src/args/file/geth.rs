@@ -143,20 +143,17 @@ const GPO: [(&str, Meaning); 4] = [
     ("IgnorePrice", Flag("gpo.ignoreprice")),
 ];
 
-const ETHASH: [(&str, Meaning); 2] =
-    [("CacheDir", Flag("ethash.cachedir")), ("DatasetDir", Flag("ethash.dagdir"))];
-
-const ETHASH_IGNORED: [&str; 9] = [
-    "CachesInMem",
-    "CachesOnDisk",
-    "CachesLockMmap",
-    "DatasetsInMem",
-    "DatasetsOnDisk",
-    "DatasetsLockMmap",
-    "PowMode",
-    "NotifyFull",
-    "Log",
+const ETHASH: [(&str, Meaning); 6] = [
+    ("CacheDir", Flag("ethash.cachedir")),
+    ("CachesInMem", Flag("ethash.cachesinmem")),
+    ("CachesOnDisk", Flag("ethash.cachesondisk")),
+    ("DatasetDir", Flag("ethash.dagdir")),
+    ("DatasetsInMem", Flag("ethash.dagsinmem")),
+    ("DatasetsOnDisk", Flag("ethash.dagsondisk")),
 ];
+
+const ETHASH_IGNORED: [&str; 5] =
+    ["CachesLockMmap", "DatasetsLockMmap", "PowMode", "NotifyFull", "Log"];
 
 const NODE: [(&str, Meaning); 18] = [
     ("UserIdent", Flag("identity")),
