@@ -57,6 +57,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates that know no runtime, no database, no clock, no log.
 const PURE: &[&str] = &["primitives", "ethash", "state", "consensus", "evm"];
 
+/// Where `ethash` may touch files: those of datasets and caches, and their memory.
+const FILES_OF_DATASETS: &[&str] =
+    &["ethash/src/file.rs", "ethash/src/file/", "ethash/src/kernel/memory.rs"];
+
 /// Words that a pure crate must not contain outside its tests.
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",
@@ -187,6 +191,10 @@ fn pure_crates_touch_no_world() {
     let mut found = Vec::new();
     for name in PURE {
         for file in rust_files(&folder(name).join("src")) {
+            let path = file.to_string_lossy();
+            if FILES_OF_DATASETS.iter().any(|exempt| path.contains(exempt)) {
+                continue;
+            }
             let text = fs::read_to_string(&file).expect("a readable file");
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             for (number, line) in code.lines().enumerate() {

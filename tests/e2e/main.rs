@@ -5,7 +5,9 @@
 //! often nodes are killed, `HEMATITE_SEED` repeats a run.
 
 mod bad_input;
+mod bench;
 mod chains;
+mod dags;
 mod damage;
 mod dev;
 mod harness;

@@ -2,7 +2,8 @@ use primitives::{Bytes, ChainSpec, Header};
 use state::{ReadError, StateReader, WorldState};
 
 use crate::{
-    BlockHashes, CallOutcome, CallRequest, ExecutionError, Interrupt, InvalidTransaction, call_until,
+    BlockHashes, CallOutcome, CallRequest, ExecutionError, Interrupt, InvalidTransaction,
+    call_until,
 };
 
 /// The gas of a plain transfer: nothing costs less.

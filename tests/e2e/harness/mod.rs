@@ -24,6 +24,11 @@ pub(crate) fn cache() -> PathBuf {
     )
 }
 
+/// Where nodes under test keep their datasets, from one run to the next.
+pub(crate) fn dags() -> PathBuf {
+    cache().join("dags")
+}
+
 /// Something that `tests/setup` installs; without it a test fails and says so.
 pub(crate) fn installed(path: PathBuf) -> PathBuf {
     assert!(path.exists(), "{} is missing: run tests/setup", path.display());

@@ -146,6 +146,8 @@ impl Node {
             .args(args)
             .args(["--http", "--http.port", "0", "--ops.addr", "off"])
             .args(["--http.api", "eth,net,web3,txpool"])
+            // One dataset for all tests, unless one names another place.
+            .env("HEMATITE_ETHASH_DAGDIR", super::dags())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

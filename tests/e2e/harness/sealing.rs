@@ -7,12 +7,14 @@ use std::{
     time::Duration,
 };
 
-use ethash::{Dataset, Epoch, LightCache, Pow, Progress, Target};
+use ethash::{Dataset, Epoch, LightCache, Pow, Progress, Residence, Store, Target};
 use primitives::{B256, U256};
 use serde_json::{Value, json};
 
 use super::{
+    dags,
     node::Node,
+    random::say,
     rpc::{Fault, Rpc},
 };
 
@@ -22,12 +24,21 @@ const CHUNK_NONCES: u64 = 1 << 18;
 /// How long a node may take to have work.
 const WORK_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The dataset of the first epoch, made once for all tests that seal.
+/// The dataset of the first epoch, made once for all tests and nodes that seal.
 static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
     let cache = LightCache::generate(Epoch::new(0));
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    Dataset::generate(&cache, threads, &Progress::new(0), &AtomicBool::new(false))
-        .expect("nobody stops it")
+    let (progress, stop) = (Progress::default(), AtomicBool::new(false));
+    let store = Store::new(dags(), Vec::new());
+    let notice = &mut |notice| say(&format!("{notice}"));
+    let obtained = store
+        .obtain(&cache, Residence::Mapped, threads, &progress, &stop, notice)
+        .expect("there is a disk and memory")
+        .expect("nobody stops it");
+    if let Some(unsaved) = obtained.unsaved {
+        unsaved.save(&obtained.dataset, &stop).expect("the disk takes it");
+    }
+    obtained.dataset
 });
 
 /// Work as `eth_getWork` hands it out.
