@@ -99,9 +99,11 @@ fn geth_mines_on_dags_of_ours() {
         succeed(&["makedag", block, text(&theirs)]);
     }
     let beneficiary = Key::fixed(1).address().to_string();
-    let mut args = vec!["--nodiscover", "--maxpeers", "0", "--port", "0", "--mine"];
+    let mut args =
+        vec!["--nodiscover", "--maxpeers", "0", "--port", "0", "--verbosity", "4", "--mine"];
     args.extend(["--miner.threads", "1", "--miner.etherbase", &beneficiary]);
-    args.extend(["--exec", "admin.sleepBlocks(3, 200)", "console"]);
+    let wait = "for (var i = 0; i < 200 && eth.blockNumber < 3; i++) admin.sleep(1)";
+    args.extend(["--exec", wait, "console"]);
     let output = geth.run(&args, "");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("Loaded old ethash dataset from disk"), "{said}");
