@@ -27,6 +27,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// What the methods will read.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// Adds a method that costs a few point reads.
     pub(crate) fn light<T: Serialize + 'static>(&mut self, name: &'static str, method: Method<T>) {
         self.add(name, Weight::Light, method);

@@ -169,6 +169,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether every append waits for the disk.
+    pub(crate) const fn waits_for_disk(&self) -> bool {
+        self.flusher.is_none()
+    }
+
     /// Waits until everything appended is on the disk.
     ///
     /// # Errors

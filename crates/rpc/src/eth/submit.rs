@@ -8,7 +8,12 @@ use primitives::{B256, Transaction, U256};
 use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
 
 pub(crate) fn register(table: &mut Table) {
-    table.heavy("eth_sendRawTransaction", send_raw);
+    // Handing it to another thread would cost more than it takes.
+    if table.api().node.pool.waits_for_disk() {
+        table.heavy("eth_sendRawTransaction", send_raw);
+    } else {
+        table.light("eth_sendRawTransaction", send_raw);
+    }
 }
 
 /// Unprotected transactions (without a chain id) are welcome, as they were in 1.9.13.
