@@ -284,3 +284,46 @@ impl Datasets {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use consensus::EthashSeal;
+
+    use super::*;
+
+    fn datasets(folder: &std::path::Path, files_max: usize) -> Arc<Datasets> {
+        let store = Some(Arc::new(Store::new(folder.to_owned(), Vec::new())));
+        let config = DatasetConfig { store, files_max, in_memory_max: 1, memory_free: None };
+        let engine = Arc::new(Engine::Ethash(EthashSeal::tiny()));
+        Arc::new(Datasets::new(Arc::new(Slot::new(1)), engine, config))
+    }
+
+    fn files(folder: &std::path::Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn prepares_the_next_file_in_the_last_blocks_of_an_epoch_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = datasets(folder.path(), 1);
+        one.look_ahead(29_999);
+        one.join();
+        let two = datasets(folder.path(), 2);
+        two.look_ahead(Epoch::BLOCKS - PREPARE_BLOCKS - 1);
+        two.join();
+        assert_eq!(files(folder.path()), 0);
+        two.look_ahead(Epoch::BLOCKS - PREPARE_BLOCKS);
+        two.join();
+        assert_eq!(files(folder.path()), 1);
+    }
+
+    #[test]
+    fn a_dataset_is_made_once_and_its_file_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let datasets = datasets(folder.path(), 2);
+        let first = datasets.get(Epoch::new(0)).unwrap();
+        assert!(Arc::ptr_eq(&first, &datasets.get(Epoch::new(0)).unwrap()));
+        datasets.join();
+        assert_eq!(files(folder.path()), 1);
+    }
+}
