@@ -1,29 +1,13 @@
-use std::{
-    panic::resume_unwind,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::sync::Arc;
 
 use ethash::{Epoch, LightCache};
-use primitives::{Address, ChainSpec, Header, SealedBlock, SealedHeader};
+use primitives::{Address, ChainSpec, Header, SealedBlock, SealedHeader, in_shares};
 
 use crate::{
     EthashSeal, InvalidBlock,
     body::{senders, verify_structure},
     header::verify_fields,
 };
-
-/// The most blocks or headers that one thread takes at once. More seals in flight do not help.
-const SHARE_MAX: usize = 32;
-
-/// Fewer than this are not worth a thread's while if there is more: seals gain from interleaving.
-const SHARE_WANTED: usize = 8;
-
-/// A thread should come back for more about this often, so that all end together.
-const SHARES_PER_THREAD: usize = 4;
 
 /// How blocks are sealed. A closed set: adding one makes every `match` say what it means for it.
 #[derive(Debug)]
@@ -85,7 +69,7 @@ impl Engine {
         blocks: Vec<SealedBlock>,
         threads: usize,
     ) -> Vec<Result<VerifiedBlock, InvalidBlock>> {
-        let verdicts = shared(&blocks, threads, |share| self.senders_of(spec, share));
+        let verdicts = in_shares(&blocks, threads, |share| self.senders_of(spec, share));
         blocks
             .into_iter()
             .zip(verdicts)
@@ -100,7 +84,7 @@ impl Engine {
         headers: &[SealedHeader],
         threads: usize,
     ) -> Vec<Result<(), InvalidBlock>> {
-        shared(headers, threads, |share| {
+        in_shares(headers, threads, |share| {
             let share: Vec<&Header> = share.iter().map(SealedHeader::header).collect();
             let fields = share.iter().map(|header| verify_fields(header));
             fields.zip(self.seals(&share)).map(|(fields, seal)| fields.and(seal)).collect()
@@ -166,36 +150,4 @@ impl VerifiedBlock {
     pub fn into_parts(self) -> (SealedBlock, Vec<Address>) {
         (self.block, self.senders)
     }
-}
-
-/// Runs `check` over shares of `items` on so many threads, this one included; the answers are in
-/// the order of the items.
-fn shared<T: Sync, V: Send>(
-    items: &[T],
-    threads: usize,
-    check: impl Fn(&[T]) -> Vec<V> + Sync,
-) -> Vec<V> {
-    let threads = threads.max(1);
-    let even = items.len().div_ceil(threads);
-    let share = (even / SHARES_PER_THREAD).max(even.min(SHARE_WANTED)).clamp(1, SHARE_MAX);
-    let shares: Vec<&[T]> = items.chunks(share).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(share) = shares.get(place) else { return done };
-            done.push((place, check(share)));
-        }
-    };
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(shares.len())).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        done
-    });
-    done.sort_by_key(|(place, _)| *place);
-    done.into_iter().flat_map(|(_, verdicts)| verdicts).collect()
 }

@@ -9,6 +9,7 @@
 
 pub mod chainspec;
 mod receipt;
+mod shares;
 mod total_difficulty;
 
 pub use alloy_consensus::{
@@ -24,6 +25,7 @@ pub use chainspec::{
     ChainSpec, DaoFork, ForkId, Forks, Genesis, GenesisAccount, GenesisError, Hardfork,
 };
 pub use receipt::{Receipt, logs_bloom, receipts_root};
+pub use shares::in_shares;
 pub use total_difficulty::TotalDifficulty;
 
 /// A signed transaction of any type the codec knows (types 3 and 4 decode, and no rule set here

@@ -8,13 +8,14 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jsonrpsee::{
-    Extensions, MethodCallback, MethodResponse, RpcModule, SyncMethod,
+    Extensions, IntoResponse, MethodCallback, MethodResponse, RpcModule, SyncMethod,
     types::{ErrorObjectOwned, Id, Params, error::OVERSIZED_RESPONSE_CODE},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,6 +35,8 @@ pub const RESPONSE_BYTES_MAX: usize = 25 * 1024 * 1024;
 pub const ANSWERS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long one body may be worked on; what is not answered by then gets `request timed out`.
 pub const REQUEST_SECONDS_MAX: u64 = 30;
+/// Calls of a batch that are run at once, if they are all of one method that can.
+pub const RUN_ITEMS_MAX: usize = 128;
 /// Heavy calls that may wait for a free core before the next one is refused.
 pub const HEAVY_WAITING_MAX: usize = 64;
 
@@ -63,17 +66,28 @@ impl Weight {
 /// What a method does: the text of its parameters in, and a result that is JSON already.
 pub type Run = Box<dyn Fn(Option<&str>) -> Result<Box<RawValue>, RpcError> + Send + Sync>;
 
+/// Several calls of one method: the texts of their parameters and the bytes an answer may have in,
+/// the answers in the same order out.
+type RunMany = Arc<dyn Fn(&[Option<&str>], usize) -> Vec<MethodResponse> + Send + Sync>;
+
 /// The methods a server answers, by name.
-#[derive(Debug)]
 pub struct Methods {
     module: RpcModule<()>,
     /// Of those that are not always light.
     weights: HashMap<&'static str, Weight>,
+    /// Those that do several calls in less time than one after the other.
+    many: HashMap<&'static str, RunMany>,
+}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.names()).finish()
+    }
 }
 
 impl Default for Methods {
     fn default() -> Self {
-        Self { module: RpcModule::new(()), weights: HashMap::new() }
+        Self { module: RpcModule::new(()), weights: HashMap::new(), many: HashMap::new() }
     }
 }
 
@@ -95,6 +109,33 @@ impl Methods {
         if weight != Weight::Light {
             self.weights.insert(name, weight);
         }
+    }
+
+    /// Adds a method that does calls which follow each other in a batch together.
+    ///
+    /// # Panics
+    ///
+    /// If there is a method of this name, or `run` gives more or fewer answers than there are calls.
+    pub fn register_many<T, F>(&mut self, name: &'static str, weight: Weight, run: F)
+    where
+        T: Serialize + 'static,
+        F: Fn(&[Option<&str>]) -> Vec<Result<T, RpcError>> + Send + Sync + 'static,
+    {
+        let run = Arc::new(run);
+        let many = Arc::clone(&run);
+        self.register(name, weight, move |params| {
+            run(&[params]).pop().expect("one answer for one call")
+        });
+        let many = move |params: &[Option<&str>], bytes_max: usize| {
+            let answers = many(params);
+            assert_eq!(answers.len(), params.len(), "one answer for each call");
+            let respond = |answer: Result<T, RpcError>| {
+                let answer = answer.map(|result| Shared(Arc::new(result)));
+                MethodResponse::response(Id::Null, answer.into_response(), bytes_max)
+            };
+            answers.into_iter().map(respond).collect()
+        };
+        self.many.insert(name, Arc::new(many));
     }
 
     /// Adds a method whose result is JSON already.
@@ -180,6 +221,40 @@ struct Message<'a> {
     method: Option<String>,
     #[serde(default, borrow, deserialize_with = "present")]
     params: Option<&'a RawValue>,
+}
+
+/// A call or a notification.
+struct Call<'a> {
+    /// None of a notification.
+    id: Option<&'a str>,
+    method: String,
+    params: Option<&'a RawValue>,
+}
+
+impl<'a> Call<'a> {
+    /// Reads one element of a body; the error is the answer to it.
+    fn read(value: &'a RawValue) -> Result<Self, Answer<'a>> {
+        let refused = |id| Err(Answer::refused(id, RpcError::InvalidRequest));
+        let Ok(message) = serde_json::from_str::<Message<'_>>(value.get()) else {
+            return refused("null");
+        };
+        let is_id = |id: &&RawValue| !id.get().starts_with(['{', '[']);
+        let Some(method) = message.method.filter(|name| !name.is_empty()) else {
+            return refused(message.id.filter(is_id).map_or("null", RawValue::get));
+        };
+        if message.id.is_some_and(|id| !is_id(&id)) {
+            return refused("null");
+        }
+        Ok(Self { id: message.id.map(RawValue::get), method, params: message.params })
+    }
+
+    /// The answer, which a notification does not get.
+    fn answered(self, response: MethodResponse) -> Option<Answer<'a>> {
+        if self.id.is_none() {
+            tracing::debug!(failed = response.is_error(), "Executed notification");
+        }
+        self.id.map(|id| Answer { id, response })
+    }
 }
 
 /// Tells `"id": null`, which is a call, from no id, which is a notification.
@@ -308,10 +383,28 @@ impl Dispatcher {
             Ok(items) => items,
             Err(error) => return Answer::refused("null", error).write(reply),
         };
-        for item in items {
-            let Some(answer) = self.message(item, deadline).await else { continue };
-            reply.bytes.push(if reply.bytes.is_empty() { b'[' } else { b',' });
-            answer.write_within(self.limits.response_bytes, reply);
+        let items: Vec<_> = items.into_iter().map(Call::read).collect();
+        let mut items = items.into_iter().peekable();
+        while let Some(item) = items.next() {
+            let answers = match item {
+                Err(refused) => vec![Some(refused)],
+                Ok(call) => {
+                    let mut calls = vec![call];
+                    if self.methods.many.contains_key(&*calls[0].method) {
+                        let same = |item: &Result<Call<'_>, Answer<'_>>| {
+                            item.as_ref().is_ok_and(|call| call.method == calls[0].method)
+                        };
+                        let more = std::iter::from_fn(|| items.next_if(same)?.ok());
+                        let more: Vec<_> = more.take(RUN_ITEMS_MAX - 1).collect();
+                        calls.extend(more);
+                    }
+                    self.calls(calls, deadline).await
+                }
+            };
+            for answer in answers.into_iter().flatten() {
+                reply.bytes.push(if reply.bytes.is_empty() { b'[' } else { b',' });
+                answer.write_within(self.limits.response_bytes, reply);
+            }
             // A long batch must not keep the thread from other connections.
             tokio::task::yield_now().await;
         }
@@ -325,24 +418,26 @@ impl Dispatcher {
         value: &'a RawValue,
         deadline: time::Instant,
     ) -> Option<Answer<'a>> {
-        let Ok(message) = serde_json::from_str::<Message<'_>>(value.get()) else {
-            return Some(Answer::refused("null", RpcError::InvalidRequest));
-        };
-        let is_id = |id: &&RawValue| !id.get().starts_with(['{', '[']);
-        let Some(method) = message.method.filter(|name| !name.is_empty()) else {
-            let id = message.id.filter(is_id).map_or("null", RawValue::get);
-            return Some(Answer::refused(id, RpcError::InvalidRequest));
-        };
-        let Some(id) = message.id else {
-            let response = self.call(&method, message.params, deadline).await;
-            tracing::debug!(failed = response.is_error(), "Executed notification");
-            return None;
-        };
-        if !is_id(&id) {
-            return Some(Answer::refused("null", RpcError::InvalidRequest));
+        match Call::read(value) {
+            Err(refused) => Some(refused),
+            Ok(call) => {
+                let response = self.call(&call.method, call.params, deadline).await;
+                call.answered(response)
+            }
         }
-        let response = self.call(&method, message.params, deadline).await;
-        Some(Answer { id: id.get(), response })
+    }
+
+    /// Calls of one method.
+    async fn calls<'a>(
+        &self,
+        calls: Vec<Call<'a>>,
+        deadline: time::Instant,
+    ) -> Vec<Option<Answer<'a>>> {
+        let responses = match calls.as_slice() {
+            [call] => vec![self.call(&call.method, call.params, deadline).await],
+            _ => self.call_many(&calls, deadline).await,
+        };
+        calls.into_iter().zip(responses).map(|(call, response)| call.answered(response)).collect()
     }
 
     /// Runs one method: what it says, or that it does not exist, panicked, ran out of time or
@@ -363,33 +458,89 @@ impl Dispatcher {
         let start = Instant::now();
         let method = Method { name, run: Arc::clone(run), bytes_max: self.limits.response_bytes };
         let response = if self.methods.weight(name).is_heavy(params) {
-            time::timeout_at(deadline, self.heavy(method, params))
+            let params = params.map(RawValue::to_owned);
+            self.heavy(deadline, move || method.run(params.as_deref()))
                 .await
-                .unwrap_or_else(|_| failure(RpcError::TimedOut))
+                .unwrap_or_else(failure)
         } else {
             method.run(params)
         };
         metrics::histogram!("rpc_request_seconds", "method" => name).record(start.elapsed());
-        if response.as_error_code() == Some(OVERSIZED_RESPONSE_CODE) {
-            return failure(RpcError::ResponseTooLarge);
-        }
-        response
+        within_limit(response)
     }
 
-    /// The permits travel with the work: a client that hangs up frees no core before its call ends.
-    async fn heavy(&self, method: Method, params: Option<&RawValue>) -> MethodResponse {
-        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return failure(RpcError::Busy);
+    /// Runs several calls of a method that can do them together.
+    async fn call_many(&self, calls: &[Call<'_>], deadline: time::Instant) -> Vec<MethodResponse> {
+        let all_fail = |error: RpcError| {
+            let error = ErrorObjectOwned::from(error);
+            calls.iter().map(|_| MethodResponse::error(Id::Null, error.clone())).collect()
         };
-        let core = Arc::clone(&self.running).acquire_owned().await;
-        let params = params.map(RawValue::to_owned);
-        let work = tokio::task::spawn_blocking(move || {
-            let response = method.run(params.as_deref());
-            drop((core, place));
-            response
-        });
-        work.await.unwrap_or_else(|_| failure(RpcError::Crashed))
+        let found = self.methods.many.get_key_value(&*calls[0].method);
+        let (name, run) = found.expect("only calls of such a method are put together");
+        if time::Instant::now() >= deadline {
+            return all_fail(RpcError::TimedOut);
+        }
+        let start = Instant::now();
+        let bytes_max = self.limits.response_bytes;
+        let heavy = calls.iter().any(|call| self.methods.weight(name).is_heavy(call.params));
+        let responses = if heavy {
+            let (name, run) = (*name, Arc::clone(run));
+            let params: Vec<_> =
+                calls.iter().map(|call| call.params.map(RawValue::to_owned)).collect();
+            let run = move || {
+                let params: Vec<_> =
+                    params.iter().map(|params| params.as_deref().map(RawValue::get)).collect();
+                guarded(name, || run(&params, bytes_max))
+            };
+            self.heavy(deadline, run).await.and_then(|responses| responses)
+        } else {
+            let params: Vec<_> = calls.iter().map(|call| call.params.map(RawValue::get)).collect();
+            guarded(name, || run(&params, bytes_max))
+        };
+        let each = start.elapsed() / u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        metrics::histogram!("rpc_request_seconds", "method" => *name)
+            .record_many(each, calls.len());
+        responses
+            .map_or_else(all_fail, |responses| responses.into_iter().map(within_limit).collect())
     }
+
+    /// Runs it on a thread for heavy work, if there is a place for it.
+    ///
+    /// The permits travel with the work: a client that hangs up frees no core before its call ends.
+    async fn heavy<T: Send + 'static>(
+        &self,
+        deadline: time::Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let run = async {
+            let place =
+                Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| RpcError::Busy)?;
+            let core = Arc::clone(&self.running).acquire_owned().await;
+            let work = tokio::task::spawn_blocking(move || {
+                let result = work();
+                drop((core, place));
+                result
+            });
+            work.await.map_err(|_| RpcError::Crashed)
+        };
+        time::timeout_at(deadline, run).await.unwrap_or(Err(RpcError::TimedOut))
+    }
+}
+
+/// Says that an answer is too long in geth's words.
+fn within_limit(response: MethodResponse) -> MethodResponse {
+    if response.as_error_code() == Some(OVERSIZED_RESPONSE_CODE) {
+        return failure(RpcError::ResponseTooLarge);
+    }
+    response
+}
+
+/// A panic in a method costs its caller the answer, and nobody else anything.
+fn guarded<T>(method: &str, run: impl FnOnce() -> T) -> Result<T, RpcError> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        tracing::error!(method, "Method panicked");
+        RpcError::Crashed
+    })
 }
 
 /// A method about to be called.
@@ -401,14 +552,10 @@ struct Method {
 }
 
 impl Method {
-    /// A panic in a method costs its caller the answer, and nobody else anything.
     fn run(&self, params: Option<&RawValue>) -> MethodResponse {
         let params = Params::new(params.map(RawValue::get));
         let run = || (self.run)(Id::Null, params, self.bytes_max, Extensions::new());
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            tracing::error!(method = self.name, "Method panicked");
-            failure(RpcError::Crashed)
-        })
+        guarded(self.name, run).unwrap_or_else(failure)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     admin,
     dispatch::{Methods, Weight},
-    error::RpcError,
+    error::{ArgumentError, RpcError},
     eth, miner, net,
     node::Api,
     params::Params,
@@ -16,6 +16,10 @@ use crate::{
 
 /// What every method is: it reads the node and its parameters, and returns what becomes JSON.
 pub(crate) type Method<T> = fn(&Api, &mut Params<'_>) -> Result<T, RpcError>;
+
+/// What a method is that does several calls together: the parameters of each, and as many results.
+pub(crate) type MethodOfMany<T> =
+    fn(&Api, Vec<Result<Params<'_>, ArgumentError>>) -> Vec<Result<T, RpcError>>;
 
 /// Namespaces that exist.
 pub const NAMESPACES: [&str; 7] = ["admin", "eth", "miner", "net", "rpc", "txpool", "web3"];
@@ -57,13 +61,34 @@ impl Table {
         weight: Weight,
         method: Method<T>,
     ) {
-        let namespace = name.split('_').next().unwrap_or(name);
-        if namespace != "rpc" && !self.api.modules.iter().any(|module| module == namespace) {
+        if !self.exposes(name) {
             return;
         }
         let api = Arc::clone(&self.api);
         let run = move |raw: Option<&str>| method(&api, &mut Params::new(raw)?);
         self.methods.register(name, weight, run);
+    }
+
+    /// Adds a method that does calls which follow each other in a batch together.
+    pub(crate) fn add_many<T: Serialize + 'static>(
+        &mut self,
+        name: &'static str,
+        weight: Weight,
+        method: MethodOfMany<T>,
+    ) {
+        if !self.exposes(name) {
+            return;
+        }
+        let api = Arc::clone(&self.api);
+        let run = move |calls: &[Option<&str>]| {
+            method(&api, calls.iter().map(|raw| Params::new(*raw)).collect())
+        };
+        self.methods.register_many(name, weight, run);
+    }
+
+    fn exposes(&self, name: &str) -> bool {
+        let namespace = name.split('_').next().unwrap_or(name);
+        namespace == "rpc" || self.api.modules.iter().any(|module| module == namespace)
     }
 }
 

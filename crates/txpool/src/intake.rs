@@ -1,9 +1,9 @@
 //! The way into the pool.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, thread, time::Instant};
 
 use primitives::{
-    Address, B256, Transaction,
+    Address, B256, Transaction, in_shares,
     map::{HashMap, HashSet},
 };
 
@@ -60,6 +60,7 @@ impl Pool {
     }
 
     /// Takes transactions in, in order, under one lock; the answers are in the same order.
+    /// Signatures of more than a few are checked on every core.
     pub fn add_many(
         &self,
         origin: Origin,
@@ -108,13 +109,17 @@ impl Intake<'_> {
             let known: Vec<bool> = hashes.iter().map(is_known).collect();
             (ground.inner.base(), known, ground.inner.limits().allow_unprotected)
         };
-        for (place, (tx, known)) in transactions.into_iter().zip(known).enumerate() {
-            let sender = if known {
-                Err(PoolError::AlreadyKnown)
-            } else {
-                check_form(&base, &tx)
-                    .and_then(|()| recover_sender(&base, &tx, origin, allow_unprotected))
-            };
+        let known: Vec<(Transaction, bool)> = transactions.into_iter().zip(known).collect();
+        let sender = |(tx, known): &(Transaction, bool)| {
+            if *known {
+                return Err(PoolError::AlreadyKnown);
+            }
+            check_form(&base, tx)?;
+            recover_sender(&base, tx, origin, allow_unprotected)
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let senders = in_shares(&known, threads, |share| share.iter().map(sender).collect());
+        for (place, ((tx, _), sender)) in known.into_iter().zip(senders).enumerate() {
             match sender {
                 Ok(sender) => {
                     let arrival = self.pool.next_arrival();

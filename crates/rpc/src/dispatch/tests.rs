@@ -32,7 +32,24 @@ pub(crate) fn methods() -> Methods {
         Weight::Light,
         Box::new(|_| Ok(json(&format!("\"{}\"", "x".repeat(1000))))),
     );
+    for (name, weight) in [("test_many", Weight::Light), ("test_heavyMany", Weight::Heavy)] {
+        methods.register_many(name, weight, together);
+    }
     methods
+}
+
+/// Answers its parameter and how many calls came with it; `fail` fails, `panic` panics.
+fn together(calls: &[Option<&str>]) -> Vec<Result<String, RpcError>> {
+    let count = calls.len();
+    let answer = |raw: &Option<&str>| {
+        let text = Params::new(*raw)?.required(parse::string)?;
+        match text.as_str() {
+            "panic" => panic!("on purpose"),
+            "fail" => Err(RpcError::refused("nonce too low")),
+            text => Ok(format!("{text} of {count}")),
+        }
+    };
+    calls.iter().map(answer).collect()
 }
 
 fn json(text: &str) -> Box<RawValue> {
@@ -183,6 +200,58 @@ async fn what_comes_too_late_is_not_begun() {
             .unwrap()
             .contains(r#"{"code":-32002,"message":"request timed out"}"#)
     );
+}
+
+#[tokio::test]
+async fn calls_of_one_method_that_follow_each_other_are_run_together() {
+    let limits = DispatchLimits { batch_items: 300, ..DispatchLimits::default() };
+    let dispatcher = Dispatcher::new(methods(), limits);
+    let ask = async |calls: &[(&str, &str, &str)]| {
+        let call = |(id, method, text): &(&str, &str, &str)| {
+            format!(r#"{{{id}"method":"test_{method}","params":["{text}"]}}"#)
+        };
+        let calls: Vec<_> = calls.iter().map(call).collect();
+        let answer = dispatcher.answer(format!("[{}]", calls.join(",")).as_bytes()).await.unwrap();
+        let answer: Vec<serde_json::Value> = serde_json::from_slice(&answer).unwrap();
+        let line = |answer: &serde_json::Value| {
+            let said = answer.get("result").unwrap_or_else(|| &answer["error"]["message"]);
+            format!("{}: {}", answer["id"], said.as_str().unwrap())
+        };
+        answer.iter().map(line).collect::<Vec<_>>()
+    };
+    for many in ["many", "heavyMany"] {
+        let answers = ask(&[
+            (r#""id":7,"#, many, "a"),
+            (r#""id":1,"#, many, "fail"),
+            ("", many, "not answered"),
+            (r#""id":"x","#, many, "b"),
+            (r#""id":3,"#, "echo", "c"),
+            (r#""id":4,"#, many, "d"),
+            (r#""id":5,"#, "nothing", ""),
+        ])
+        .await;
+        let expected = [
+            "7: a of 4",
+            "1: nonce too low",
+            "\"x\": b of 4",
+            "3: c",
+            "4: d of 1",
+            "5: the method test_nothing does not exist/is not available",
+        ];
+        assert_eq!(answers, expected);
+
+        let crashed = ask(&[(r#""id":1,"#, many, "a"), (r#""id":2,"#, many, "panic")]).await;
+        assert_eq!(crashed, ["1: method handler crashed", "2: method handler crashed"]);
+
+        let answers = ask(&[(r#""id":1,"#, many, "a"); RUN_ITEMS_MAX + 2]).await;
+        assert_eq!(answers[0], format!("1: a of {RUN_ITEMS_MAX}"));
+        assert_eq!(answers[RUN_ITEMS_MAX + 1], "1: a of 2");
+    }
+    let limits = DispatchLimits { request: Duration::ZERO, ..limits };
+    let late = Dispatcher::new(methods(), limits);
+    let call = r#"{"id":1,"method":"test_many","params":["a"]}"#;
+    let answer = late.answer(format!("[{call},{call}]").as_bytes()).await.unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap().matches("request timed out").count(), 2);
 }
 
 /// A heavy method that reports its start and ends when it is told to.

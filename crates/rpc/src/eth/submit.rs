@@ -5,19 +5,44 @@ use alloy_consensus::Transaction as _;
 use alloy_eips::eip2718::{Decodable2718, Eip2718Error};
 use primitives::{B256, Transaction, U256};
 
-use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
+use crate::{
+    dispatch::Weight,
+    error::{ArgumentError, RpcError},
+    methods::Table,
+    node::Api,
+    params::Params,
+    parse,
+};
 
 pub(crate) fn register(table: &mut Table) {
     // Handing it to another thread would cost more than it takes.
-    if table.api().node.pool.waits_for_disk() {
-        table.heavy("eth_sendRawTransaction", send_raw);
-    } else {
-        table.light("eth_sendRawTransaction", send_raw);
-    }
+    let weight = if table.api().node.pool.waits_for_disk() { Weight::Heavy } else { Weight::Light };
+    table.add_many("eth_sendRawTransaction", weight, send_raw);
+}
+
+fn send_raw(
+    api: &Api,
+    calls: Vec<Result<Params<'_>, ArgumentError>>,
+) -> Vec<Result<B256, RpcError>> {
+    let mut transactions = Vec::with_capacity(calls.len());
+    let read: Vec<Result<(), RpcError>> = calls
+        .into_iter()
+        .map(|params| {
+            transactions.push(read_raw(api, &mut params?)?);
+            Ok(())
+        })
+        .collect();
+    let mut added = api.node.pool.add_many(Origin::Local, transactions).into_iter();
+    let mut answer = || {
+        let hash = added.next().expect("one answer for each transaction")?;
+        tracing::debug!(%hash, "Submitted transaction");
+        Ok(hash)
+    };
+    read.into_iter().map(|read| read.and_then(|()| answer())).collect()
 }
 
 /// Unprotected transactions (without a chain id) are welcome, as they were in 1.9.13.
-fn send_raw(api: &Api, params: &mut Params<'_>) -> Result<B256, RpcError> {
+fn read_raw(api: &Api, params: &mut Params<'_>) -> Result<Transaction, RpcError> {
     let bytes = params.required(parse::bytes)?;
     params.end()?;
     if bytes.len() > TRANSACTION_BYTES_MAX {
@@ -27,9 +52,7 @@ fn send_raw(api: &Api, params: &mut Params<'_>) -> Result<B256, RpcError> {
     if let Some(fee_max) = api.node.tx_fee_max {
         check_fee(&tx, fee_max)?;
     }
-    let hash = api.node.pool.add(Origin::Local, tx)?;
-    tracing::debug!(%hash, "Submitted transaction");
-    Ok(hash)
+    Ok(tx)
 }
 
 /// Keeps a slip of the finger from costing a fortune: refuses a transaction that may pay more for
