@@ -193,6 +193,8 @@ class Wire:
         self.socket.sendall(request)
         length = 0
         while (line := self.file.readline()) != b"\r\n":
+            if not line:
+                raise ConnectionError("the node closed the connection")
             name, _, value = line.lower().partition(b":")
             if name == b"content-length":
                 length = int(value)
@@ -223,30 +225,39 @@ def signed(count, first_nonce):
     return subprocess.check_output([f"{CACHE}/venv/web3-7/bin/python", "-c", script]).decode().split()
 
 
-def bench_intake(runs, work, count=2000, batch=100):
+def bench_intake(runs, work, count=2000, batch=100, slices=10):
+    """Both nodes run, and take their transactions in turns of a slice: a neighbour's noise hits both."""
     address = "0x" + subprocess.check_output(
         [f"{CACHE}/venv/web3-7/bin/python", "-c",
          "from eth_account import Account; print(Account.from_key('0x'+'11'*31+'01').address)"]).decode().strip()[2:]
     single, batched = ([], []), ([], [])
     transactions = None
     for _ in range(runs):
+        nodes = []
         for side, folder in enumerate(copies(work)):
-            copy = os.path.join(work, "intake")
+            copy = os.path.join(work, f"intake-{side}")
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(folder, copy)
-            node = start(side, copy)
-            nonce = int(node.call("eth_getTransactionCount", address, "latest"), 16)
-            transactions = transactions or signed(2 * count, nonce)
-            singles = [Wire.encode(raw_transaction(n, raw)) for n, raw in enumerate(transactions[:count])]
-            batches = [Wire.encode([raw_transaction(n, raw) for n, raw in enumerate(transactions[first:first + batch])])
-                       for first in range(count, 2 * count, batch)]
-            wire = Wire(node.port)
-            for requests, rates in ((singles, single), (batches, batched)):
-                began = time.monotonic()
-                answers = [wire.post(request) for request in requests]
-                rates[side].append(count / (time.monotonic() - began))
-                accepted = sum(answer.count(b'"result"') for answer in answers)
-                assert accepted == count, f"{accepted} of {count} accepted: {answers[-1][:200]}"
+            nodes.append(start(side, copy, 18945 + side))
+        nonce = int(nodes[0].call("eth_getTransactionCount", address, "latest"), 16)
+        transactions = transactions or signed(2 * count, nonce)
+        singles = [Wire.encode(raw_transaction(n, raw)) for n, raw in enumerate(transactions[:count])]
+        batches = [Wire.encode([raw_transaction(n, raw) for n, raw in enumerate(transactions[first:first + batch])])
+                   for first in range(count, 2 * count, batch)]
+        wires = [Wire(node.port) for node in nodes]
+        for requests, rates in ((singles, single), (batches, batched)):
+            seconds, accepted = [0, 0], [0, 0]
+            share = len(requests) // slices
+            for first in range(0, len(requests), share):
+                for side, wire in enumerate(wires):
+                    began = time.monotonic()
+                    answers = [wire.post(request) for request in requests[first:first + share]]
+                    seconds[side] += time.monotonic() - began
+                    accepted[side] += sum(answer.count(b'"result"') for answer in answers)
+            for side in (0, 1):
+                assert accepted[side] == count, f"side {side}: {accepted[side]} of {count} accepted"
+                rates[side].append(count / seconds[side])
+        for node in nodes:
             node.stop(signal.SIGKILL)
     row("transactions, one connection", *single, "tx/s", more_is_better=True)
     row("transactions, batches of 100", *batched, "tx/s", more_is_better=True)

@@ -1,6 +1,6 @@
 //! The way into the pool.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use primitives::{
     Address, B256, Transaction, in_shares,
@@ -117,8 +117,8 @@ impl Intake<'_> {
             check_form(&base, tx)?;
             recover_sender(&base, tx, origin, allow_unprotected)
         };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let senders = in_shares(&known, threads, |share| share.iter().map(sender).collect());
+        let senders =
+            in_shares(&known, self.pool.0.threads, |share| share.iter().map(sender).collect());
         for (place, ((tx, _), sender)) in known.into_iter().zip(senders).enumerate() {
             match sender {
                 Ok(sender) => {

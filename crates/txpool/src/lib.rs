@@ -41,6 +41,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -90,6 +91,8 @@ struct Shared {
     /// How often the journal is rewritten.
     rotation: Duration,
     metrics: Metrics,
+    /// For signatures. Kept because asking the system reads files of its control groups.
+    threads: usize,
 }
 
 /// The contents and the view they were last checked against.
@@ -122,6 +125,7 @@ impl Pool {
             journal,
             rotation,
             metrics: Metrics::new(),
+            threads: thread::available_parallelism().map_or(1, usize::from),
         }));
         pool.load(loaded);
         pool.rotate_journal();
