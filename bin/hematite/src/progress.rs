@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often a log line is written when there is no terminal.
 const LOG_INTERVAL: Duration = Duration::from_secs(8);
 
+const TEMPLATE: &str = "{msg:.bold} [{bar:32}] {percent}% ETA {prefix}";
+
 /// A long task's progress.
 #[derive(Debug)]
 pub struct Progress {
@@ -59,22 +61,11 @@ impl Default for Rate {
 }
 
 impl Progress {
-    /// A task of so many bytes.
+    /// A task of so many items, bytes or whatever is counted.
     #[must_use]
-    pub fn bytes(what: &'static str, total: u64) -> Self {
-        let template = "{msg:.bold} [{bar:32}] {percent}% ETA {eta}  {prefix}";
-        Self::new(what, total, template)
-    }
-
-    /// A task of so many items.
-    #[must_use]
-    pub fn items(what: &'static str, total: u64) -> Self {
-        Self::new(what, total, "{msg:.bold} [{bar:32}] {percent}% ETA {eta} {prefix}")
-    }
-
-    fn new(what: &'static str, total: u64, template: &str) -> Self {
+    pub fn new(what: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(template).expect("template is well formed");
+            let style = ProgressStyle::with_template(TEMPLATE).expect("template is well formed");
             ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_message(what)
         });
         let now = Instant::now();
@@ -84,10 +75,11 @@ impl Progress {
     /// How far it is, at which block, and how fast.
     pub fn report(&mut self, done: u64, number: u64, rate: &Rate) {
         let (blocks, transactions, mgas) = rate.per_second();
+        let eta = self.eta(done);
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_prefix(format!(
-                "block {number}  {blocks:.0} blocks/s  {transactions:.0} txs/s  {mgas:.1} Mgas/s"
+                "{eta}  block {number}  {blocks:.0} blocks/s  {transactions:.0} txs/s  {mgas:.1} Mgas/s"
             ));
         } else if self.is_log_due() {
             tracing::info!(
@@ -96,7 +88,7 @@ impl Progress {
                 tps = format!("{transactions:.0}"),
                 mgasps = format!("{mgas:.1}"),
                 percent = self.percent(done),
-                eta = self.eta(done),
+                eta,
                 "{} blocks",
                 self.what
             );
@@ -105,15 +97,22 @@ impl Progress {
 
     /// How far it is.
     pub fn set(&mut self, done: u64) {
+        let eta = self.eta(done);
+        self.show(done, eta);
+    }
+
+    /// How far it is, and how much longer it takes if somebody knows.
+    pub fn set_with_eta(&mut self, done: u64, eta: Option<Duration>) {
+        let eta = eta.map_or("unknown".to_owned(), |eta| format!("{}s", eta.as_secs()));
+        self.show(done, eta);
+    }
+
+    fn show(&mut self, done: u64, eta: String) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
+            bar.set_prefix(eta);
         } else if self.is_log_due() {
-            tracing::info!(
-                percentage = self.percent(done),
-                eta = self.eta(done),
-                "{} in progress",
-                self.what
-            );
+            tracing::info!(percentage = self.percent(done), eta, "{} in progress", self.what);
         }
     }
 

@@ -128,7 +128,7 @@ pub async fn dataset(miner: MinerHandle, shutdown: CancellationToken) -> Result<
             (Some(progress), Some((epoch, phase, bar)))
                 if *epoch == progress.epoch.get() && *phase == progress.phase =>
             {
-                bar.set(progress.done);
+                bar.set_with_eta(progress.done, progress.eta());
             }
             (Some(progress), shown) => {
                 let what = match progress.phase {
@@ -136,7 +136,8 @@ pub async fn dataset(miner: MinerHandle, shutdown: CancellationToken) -> Result<
                     Phase::Checking => "Checking DAG file",
                     Phase::Waiting => "Waiting for DAG of another process",
                 };
-                let bar = Progress::items(what, progress.total);
+                let mut bar = Progress::new(what, progress.total);
+                bar.set_with_eta(progress.done, progress.eta());
                 *shown = Some((progress.epoch.get(), progress.phase, bar));
             }
             (None, shown) => {

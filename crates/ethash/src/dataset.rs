@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 
@@ -13,6 +14,8 @@ use crate::{Epoch, LightCache, Pow};
 /// Items that a thread makes before it looks at the stop flag: about a millisecond, and a few times
 /// that where the processor has no vectors. Under a quota every millisecond takes several.
 pub(crate) const CHUNK_ITEMS: usize = 2_048;
+/// Items by which the time for all is judged.
+const SAMPLE_ITEMS: usize = 4_096;
 /// Items in flight while the cache is close.
 const ITEMS_IN_FLIGHT_CLOSE: usize = 64;
 /// Items in flight when rows come from main memory.
@@ -189,6 +192,21 @@ impl Dataset {
     }
 }
 
+impl LightCache {
+    /// How long the dataset takes on this many threads, judged by some thousand items that are
+    /// made now on this one: a few hundredths of a second.
+    #[must_use]
+    pub fn dataset_time(&self, threads: usize) -> Duration {
+        let mut items = vec![[0; 16]; SAMPLE_ITEMS];
+        // The first are made while the cache's rows are still far from the processor.
+        fill(self, 0, &mut items);
+        let started = Instant::now();
+        fill(self, SAMPLE_ITEMS, &mut items);
+        let samples = self.dataset_bytes() as f64 / size_of_val(&*items) as f64;
+        started.elapsed().mul_f64(samples / threads.max(1) as f64)
+    }
+}
+
 /// Makes the items of a dataset from number `first` on.
 pub(crate) fn fill(cache: &LightCache, first: usize, items: &mut [Row]) {
     let in_flight = if cache.is_close() { ITEMS_IN_FLIGHT_CLOSE } else { ITEMS_IN_FLIGHT_FAR };
@@ -237,6 +255,13 @@ mod tests {
         let made = Dataset::generate(&LightCache::tiny(), 1, &progress, &stop).unwrap().unwrap();
         assert_eq!((progress.done(), progress.total()), (512, 512));
         assert_eq!(made.full().pages.len(), 256);
+    }
+
+    #[test]
+    fn more_threads_are_expected_to_need_less_time() {
+        let cache = LightCache::tiny();
+        let (one, many) = (cache.dataset_time(1), cache.dataset_time(1_000));
+        assert!(!one.is_zero() && many < one, "{one:?} and {many:?}");
     }
 
     #[test]

@@ -32,14 +32,21 @@ pub struct DatasetProgress {
     pub total: u64,
     /// Since it began.
     pub elapsed: Duration,
+    /// How long making it should take, measured before it began.
+    pub expected: Duration,
 }
 
 impl DatasetProgress {
-    /// How much longer it takes at the pace so far; `None` before there is a pace.
+    /// How much longer it takes: at the pace so far, or as was expected before there is a pace.
+    /// `None` while nobody knows.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
         let left = self.total.saturating_sub(self.done);
-        (self.done > 0).then(|| self.elapsed.mul_f64(left as f64 / self.done as f64))
+        match self.phase {
+            _ if self.done > 0 => Some(self.elapsed.mul_f64(left as f64 / self.done as f64)),
+            Phase::Generating => Some(self.expected.saturating_sub(self.elapsed)),
+            Phase::Checking | Phase::Waiting => None,
+        }
     }
 }
 

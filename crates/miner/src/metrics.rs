@@ -16,3 +16,15 @@ pub(crate) struct MinerMetrics {
     /// Solutions that do not hold.
     pub(crate) invalid_solutions_total: Counter,
 }
+
+/// What becomes of datasets.
+#[derive(Metrics)]
+#[metrics(scope = "dag")]
+pub(crate) struct DatasetMetrics {
+    /// Files of datasets that were not what they should be.
+    pub(crate) corrupt_total: Counter,
+    /// How much of the dataset in the making is made, from 0 to 1; 1 when none is.
+    pub(crate) made_ratio: Gauge,
+    /// Seconds until the dataset in the making is there; 0 when none is.
+    pub(crate) eta_seconds: Gauge,
+}

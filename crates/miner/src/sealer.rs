@@ -4,7 +4,10 @@ pub(crate) mod cpu;
 mod datasets;
 mod slot;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ethash::{Epoch, Progress};
 
@@ -20,6 +23,8 @@ pub(crate) struct Generation {
     pub(crate) epoch: Epoch,
     pub(crate) progress: Arc<Progress>,
     pub(crate) started: Instant,
+    /// How long it should take if it must be made.
+    pub(crate) expected: Duration,
 }
 
 impl Generation {
@@ -30,6 +35,7 @@ impl Generation {
             done: self.progress.done(),
             total: self.progress.total(),
             elapsed: self.started.elapsed(),
+            expected: self.expected,
         }
     }
 }

@@ -31,7 +31,7 @@ use self::{
 use crate::{
     MinerConfig, MinerHandle, SealerKind, SettingsError, Solution, WorkPackage,
     handle::{SOLUTION_QUEUE_MAX, Submission},
-    metrics::MinerMetrics,
+    metrics::{DatasetMetrics, MinerMetrics},
     sealer::{Datasets, Slot, cpu},
     settings::Settings,
 };
@@ -124,6 +124,7 @@ impl Worker {
         let threads = cpu::start(&search, spawned, start).map_err(MinerError::Threads)?;
         let hashrate = Arc::new(AtomicU64::new(0));
         MinerMetrics::describe();
+        DatasetMetrics::describe();
         let handle = MinerHandle {
             settings,
             work,
@@ -276,6 +277,7 @@ impl Worker {
         self.metrics.hashrate_hashes_per_second.set(average);
         self.metrics.hashes_total.increment(now - before);
         self.metered = (Instant::now(), now);
+        self.datasets.measure();
     }
 
     /// Whether an event changes what should be mined.

@@ -4,11 +4,12 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ethash::{Epoch, GethFile, LightCache, Phase};
 use eyre::{Result, eyre};
+use miner::DatasetProgress;
 
 use crate::{exit::UsageError, progress::Progress};
 
@@ -42,8 +43,9 @@ fn write_dataset(directory: &Path, cache: &LightCache) -> Result<GethFile> {
     let items = cache.dataset_bytes() / 64;
     let counter = ethash::Progress::new(items);
     let stop = AtomicBool::new(false);
-    let mut phase = Phase::Generating;
-    let mut progress = Progress::items("Generating DAG", items);
+    let (mut phase, expected, started) =
+        (Phase::Generating, cache.dataset_time(threads), Instant::now());
+    let mut progress = Progress::new("Generating DAG", items);
     let file = thread::scope(|scope| {
         let work =
             scope.spawn(|| GethFile::write_dataset(directory, cache, threads, &counter, &stop));
@@ -52,9 +54,18 @@ fn write_dataset(directory: &Path, cache: &LightCache) -> Result<GethFile> {
             if counter.phase() != phase {
                 phase = counter.phase();
                 progress.finish();
-                progress = Progress::items(name(phase), items);
+                progress = Progress::new(name(phase), items);
             }
-            progress.set(counter.done());
+            let eta = DatasetProgress {
+                epoch: cache.epoch(),
+                phase,
+                done: counter.done(),
+                total: counter.total(),
+                elapsed: started.elapsed(),
+                expected,
+            }
+            .eta();
+            progress.set_with_eta(counter.done(), eta);
         }
         work.join()
     });

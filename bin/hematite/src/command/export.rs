@@ -49,7 +49,7 @@ fn into_file(buffered: BufWriter<File>) -> Result<File> {
 }
 
 fn write_blocks(view: &ChainView, out: &mut dyn Write, first: u64, last: u64) -> Result<()> {
-    let mut progress = Progress::items("Exporting", last - first + 1);
+    let mut progress = Progress::new("Exporting", last - first + 1);
     let mut rate = Rate::new();
     let mut rlp = Vec::new();
     for number in first..=last {

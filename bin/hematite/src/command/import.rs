@@ -67,7 +67,7 @@ pub fn import(
 ) -> Result<Summary> {
     let read = Arc::new(AtomicU64::new(0));
     let total = files.iter().filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum();
-    let mut progress = Progress::bytes("Importing", total);
+    let mut progress = Progress::new("Importing", total);
     let (sender, receiver) = sync_channel(BATCHES_AHEAD_MAX);
     let view = importer.view();
     let result = thread::scope(|scope| {

@@ -8,9 +8,12 @@ use std::{
 };
 
 use consensus::Engine;
-use ethash::{Dataset, Epoch, FileError, LightCache, Origin, Progress, Residence, Store, Unsaved};
+use ethash::{
+    Dataset, Epoch, FileError, LightCache, Notice, Origin, Progress, Residence, Store, Unsaved,
+};
 
 use super::{Generation, Slot, cpu::lower_priority};
+use crate::metrics::DatasetMetrics;
 
 /// What must stay free beside a dataset in private memory, in bytes: the node itself.
 const MEMORY_LEFT_MIN: u64 = 512 << 20;
@@ -68,6 +71,7 @@ pub(crate) struct Datasets {
     current: Mutex<Current>,
     changed: Condvar,
     background: Mutex<Background>,
+    pub(crate) metrics: DatasetMetrics,
 }
 
 #[derive(Default)]
@@ -116,6 +120,7 @@ impl Datasets {
             current: Mutex::default(),
             changed: Condvar::new(),
             background: Mutex::default(),
+            metrics: DatasetMetrics::default(),
         }
     }
 
@@ -154,13 +159,28 @@ impl Datasets {
         let threads = self.slot.threads().max(1);
         let bytes = cache.dataset_bytes();
         let residence = self.config.residence(bytes);
-        tracing::info!(epoch = epoch.get(), bytes, threads, ?residence, "Preparing DAG");
+        let expected = cache.dataset_time(threads);
+        let generation_time = format_args!("{:.1?}", expected);
+        tracing::info!(
+            epoch = epoch.get(),
+            bytes,
+            threads,
+            ?residence,
+            %generation_time,
+            "Preparing DAG"
+        );
         let progress = Arc::new(Progress::new(bytes / ITEM_BYTES));
-        *locked(&self.generation) = Some(Generation { epoch, progress: progress.clone(), started });
+        *locked(&self.generation) =
+            Some(Generation { epoch, progress: progress.clone(), started, expected });
         let stop = self.slot.interrupt();
         let made = match &self.config.store {
             Some(store) => {
-                let notice = &mut |notice| tracing::warn!(epoch = epoch.get(), "{notice}");
+                let notice = &mut |notice| {
+                    if matches!(notice, Notice::Damaged { .. }) {
+                        self.metrics.corrupt_total.increment(1);
+                    }
+                    tracing::warn!(epoch = epoch.get(), "{notice}");
+                };
                 store.obtain(cache, residence, threads, &progress, stop, notice).map(|obtained| {
                     obtained.map(|it| (Arc::new(it.dataset), it.origin, it.unsaved))
                 })
@@ -255,6 +275,15 @@ impl Datasets {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells the metrics how far a dataset in the making is.
+    pub(crate) fn measure(&self) {
+        let progress = locked(&self.generation).as_ref().map(Generation::progress);
+        let ratio = progress.map_or(1.0, |it| it.done as f64 / it.total.max(1) as f64);
+        let eta = progress.and_then(|progress| progress.eta()).unwrap_or_default();
+        self.metrics.made_ratio.set(ratio);
+        self.metrics.eta_seconds.set(eta.as_secs_f64());
     }
 
     fn in_background(&self, name: &str, work: impl FnOnce() + Send + 'static) {

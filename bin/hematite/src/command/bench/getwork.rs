@@ -65,8 +65,8 @@ pub(super) fn measure(
                 if phase != Phase::Waiting {
                     let (done, total) = desk.progress(Instant::now());
                     let total = total.as_millis() as u64;
-                    let progress = progress
-                        .get_or_insert_with(|| Progress::items("Counting solutions", total));
+                    let progress =
+                        progress.get_or_insert_with(|| Progress::new("Counting solutions", total));
                     progress.set(done.as_millis() as u64);
                 }
             }

@@ -69,7 +69,7 @@ impl<'a> Meter<'a> {
     /// Measurements that take about so long.
     pub(super) fn new(what: &'static str, total: Duration, stop: &'a AtomicBool) -> Self {
         tracing::info!(takes = %format!("{}s", total.as_secs_f64().ceil()), "{what}");
-        let progress = Progress::items(what, total.as_millis() as u64);
+        let progress = Progress::new(what, total.as_millis() as u64);
         Self { stop, progress, done: Duration::ZERO }
     }
 
@@ -367,7 +367,7 @@ pub(super) fn watched<T>(
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
-            let mut progress = Progress::items(what, items);
+            let mut progress = Progress::new(what, items);
             while !done.load(Ordering::Relaxed) {
                 thread::park_timeout(SHOW_INTERVAL);
                 progress.set(counter.done());
