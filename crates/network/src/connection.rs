@@ -1,0 +1,313 @@
+//! One connection: from the socket to messages, and to the reason why it ended.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chain::ChainHandle;
+use devp2p::{Capability, DisconnectReason, Ended, Local, Outgoing, PeerId, Session};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    SessionId,
+    handshake::Handshake,
+    wire::{EthVersion, Message, Questions, Status},
+};
+
+/// The capability's name.
+pub(crate) const ETH: &str = "eth";
+/// How long a peer has to say who it is.
+const STATUS_PERIOD_MAX: Duration = Duration::from_secs(5);
+/// How long a call may take to be answered at all.
+const DIAL_PERIOD_MAX: Duration = Duration::from_secs(15);
+/// Messages that wait for a peer. Who lets them pile up is dropped.
+pub(crate) const OUTGOING_MAX: usize = 64;
+/// Messages that were read and wait to be decoded. Then the socket has to wait.
+const INCOMING_MAX: usize = 1;
+/// Bytes of messages that wait for the network's loop, in KiB, of all peers together.
+pub(crate) const INBOX_KIB_MAX: usize = 32 * 1024;
+
+/// What every connection needs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) local: Local,
+    pub(crate) chain: ChainHandle,
+    pub(crate) network_id: u64,
+    pub(crate) events: mpsc::Sender<PeerEvent>,
+    pub(crate) inbox: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// What a connection tells the loop.
+#[derive(Debug)]
+pub(crate) enum PeerEvent {
+    /// The handshakes are done.
+    Joined(Box<Joined>),
+    /// A message, and its share of the inbox.
+    Message(SessionId, Box<Message>, OwnedSemaphorePermit),
+}
+
+/// A peer that may stay, if there is room.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) session: SessionId,
+    pub(crate) identity: Identity,
+    pub(crate) status: Status,
+    pub(crate) sender: Sender,
+}
+
+/// Who a peer is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) id: PeerId,
+    pub(crate) name: String,
+    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) address: SocketAddr,
+    pub(crate) local_address: SocketAddr,
+    pub(crate) dialled: bool,
+    pub(crate) version: EthVersion,
+}
+
+/// The way out to a peer.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    outgoing: mpsc::Sender<Outgoing>,
+    stop: CancellationToken,
+    /// Place of the eth protocol.
+    capability: usize,
+    version: EthVersion,
+    /// What the peer has not answered yet. Locked for a moment only, by whoever sends or receives.
+    questions: Arc<Mutex<Questions>>,
+}
+
+/// The end of a connection.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) session: SessionId,
+    /// Who was called, if we did.
+    pub(crate) dialled: Option<PeerId>,
+    /// In words.
+    pub(crate) reason: String,
+}
+
+/// Whom a connection goes to.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// We call.
+    Out { id: PeerId, address: SocketAddr },
+    /// We are called.
+    In(TcpStream),
+}
+
+impl Sender {
+    /// Sends a message, unless too many wait already: then the peer is to be dropped.
+    #[must_use]
+    pub(crate) fn send(&self, message: &Message) -> bool {
+        self.questions().ask(message);
+        let (id, payload) = message.encode(self.version);
+        let message = devp2p::Message { capability: self.capability, id, payload: payload.into() };
+        self.outgoing.try_send(Outgoing::Message(message)).is_ok()
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection, with the reason if there is room to say it.
+    pub(crate) fn disconnect(&self, reason: DisconnectReason) {
+        if self.outgoing.try_send(Outgoing::Disconnect(reason)).is_err() {
+            self.stop.cancel();
+        }
+    }
+}
+
+/// Runs one connection to its end.
+pub(crate) async fn run(context: Arc<Context>, session: SessionId, way: Way) -> Closed {
+    let dialled = match &way {
+        Way::Out { id, .. } => Some(*id),
+        Way::In(_) => None,
+    };
+    let reason = match connect(&context, way).await {
+        Ok((established, addresses)) => {
+            talk(&context, session, established, addresses, dialled.is_some()).await
+        }
+        Err(reason) => reason,
+    };
+    Closed { session, dialled, reason }
+}
+
+async fn connect(
+    context: &Context,
+    way: Way,
+) -> Result<(Session, (SocketAddr, SocketAddr)), String> {
+    let (stream, remote) = match way {
+        Way::In(stream) => (stream, None),
+        Way::Out { id, address } => {
+            let connecting = time::timeout(DIAL_PERIOD_MAX, TcpStream::connect(address));
+            let connected = context
+                .stop
+                .run_until_cancelled(connecting)
+                .await
+                .ok_or_else(|| "stopping".to_owned())?;
+            let connected = connected.map_err(|_| format!("no answer from {address}"))?;
+            let stream = connected.map_err(|error| format!("cannot reach {address}: {error}"))?;
+            (stream, Some(id))
+        }
+    };
+    // A socket for both families shows IPv4 addresses in the clothes of IPv6.
+    let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let addresses = stream
+        .peer_addr()
+        .and_then(|peer| stream.local_addr().map(|local| (plain(peer), plain(local))))
+        .map_err(|error| format!("connection was lost: {error}"))?;
+    let session = match remote {
+        Some(id) => devp2p::dial(stream, &id, &context.local).await,
+        None => devp2p::accept(stream, &context.local).await,
+    };
+    session.map(|session| (session, addresses)).map_err(|error| in_words(&error))
+}
+
+/// An error and its causes on one line.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+async fn talk(
+    context: &Context,
+    number: SessionId,
+    session: Session,
+    (address, local_address): (SocketAddr, SocketAddr),
+    dialled: bool,
+) -> String {
+    let eth = session.shared().iter().enumerate().find(|(_, shared)| shared.capability.name == ETH);
+    let eth = eth.and_then(|(place, shared)| {
+        Some((place, EthVersion::from_number(u64::from(shared.capability.version))?))
+    });
+    let Some((capability, version)) = eth else {
+        session.disconnect(DisconnectReason::UselessPeer).await;
+        return "peer does not speak eth".to_owned();
+    };
+    let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
+    let (received, incoming) = mpsc::channel(INCOMING_MAX);
+    let stop = context.stop.child_token();
+    let identity = Identity {
+        id: session.id(),
+        name: session.hello().name.clone(),
+        capabilities: session.hello().capabilities.clone(),
+        address,
+        local_address,
+        dialled,
+        version,
+    };
+    let questions = Arc::default();
+    let sender = Sender { outgoing, stop: stop.clone(), capability, version, questions };
+    let listener = Listener { context, number, sender, incoming };
+    let mut running = std::pin::pin!(session.run(to_send, received, stop));
+    let mut listening = std::pin::pin!(listener.run(identity));
+    tokio::select! {
+        ended = &mut running => ended_in_words(&ended),
+        reason = &mut listening => {
+            // The last words are on their way.
+            running.await;
+            reason
+        }
+    }
+}
+
+/// The receiving end of a session.
+struct Listener<'a> {
+    context: &'a Context,
+    number: SessionId,
+    sender: Sender,
+    incoming: mpsc::Receiver<devp2p::Message>,
+}
+
+impl Listener<'_> {
+    /// Exchanges status, then hands messages on. Returns why nothing more is read.
+    async fn run(mut self, identity: Identity) -> String {
+        let status = match self.exchange_status().await {
+            Ok(status) => status,
+            Err((told, reason)) => {
+                self.sender.disconnect(told);
+                return reason;
+            }
+        };
+        let joined = Joined { session: self.number, identity, status, sender: self.sender.clone() };
+        if self.context.events.send(PeerEvent::Joined(Box::new(joined))).await.is_err() {
+            return "stopping".to_owned();
+        }
+        while let Some(message) = self.incoming.recv().await {
+            if let Err(reason) = self.pass_on(message).await {
+                self.sender.disconnect(DisconnectReason::SubprotocolError);
+                return reason;
+            }
+        }
+        "connection was closed".to_owned()
+    }
+
+    async fn exchange_status(&mut self) -> Result<Status, (DisconnectReason, String)> {
+        let view = self.context.chain.view();
+        let ours = Handshake {
+            chain: &view.spec,
+            network_id: self.context.network_id,
+            number: view.head.number,
+            head: view.head.hash(),
+            td: view.td,
+        };
+        let version = self.sender.version;
+        if !self.sender.send(&Message::Status(ours.status(version))) {
+            return Err((DisconnectReason::Requested, "connection was closed".to_owned()));
+        }
+        let first = time::timeout(STATUS_PERIOD_MAX, self.incoming.recv()).await.map_err(|_| {
+            (DisconnectReason::ReadTimeout, "peer did not say its status in time".to_owned())
+        })?;
+        let gone = || (DisconnectReason::Requested, "peer left before its status".to_owned());
+        let first = first.ok_or_else(gone)?;
+        let wrong = |reason: String| (DisconnectReason::SubprotocolError, reason);
+        let message = self.decode(&first).map_err(wrong)?;
+        ours.accept(version, &message)
+            .map_err(|error| (DisconnectReason::SubprotocolError, error.to_string()))
+    }
+
+    fn decode(&self, message: &devp2p::Message) -> Result<Message, String> {
+        if message.capability != self.sender.capability {
+            return Err("message of a capability that is not spoken".to_owned());
+        }
+        Message::decode(self.sender.version, message.id, &message.payload)
+            .map_err(|error| format!("message {:#04x} is malformed: {error}", message.id))
+    }
+
+    async fn pass_on(&self, message: devp2p::Message) -> Result<(), String> {
+        let kib = u32::try_from(message.payload.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.context.inbox).acquire_many_owned(kib).await;
+        let room = room.map_err(|_| "stopping".to_owned())?;
+        if !self.sender.questions().may_come(message.id) {
+            return Err(format!("message {:#04x} answers no question", message.id));
+        }
+        let mut message = Box::new(self.decode(&message)?);
+        if !self.sender.questions().answer(self.sender.version, &mut message) {
+            return Err("answer to another question".to_owned());
+        }
+        if matches!(*message, Message::Status(_)) {
+            return Err("peer said its status twice".to_owned());
+        }
+        let event = PeerEvent::Message(self.number, message, room);
+        self.context.events.send(event).await.map_err(|_| "stopping".to_owned())
+    }
+}
+
+fn ended_in_words(ended: &Ended) -> String {
+    match ended {
+        Ended::Remote(reason) => format!("peer left: {reason}"),
+        Ended::Local(reason) => format!("we left: {reason}"),
+        Ended::Error(error) => in_words(error),
+    }
+}

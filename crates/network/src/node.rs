@@ -1,0 +1,180 @@
+//! The network as the rest of the node sees it.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use chain::ChainHandle;
+use consensus::Engine;
+use devp2p::{Capability, Dialer, Local, NetRestrict, NodeRecord, PeerId, Protocol};
+use secp256k1::SecretKey;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use txpool::Pool;
+
+use crate::{
+    connection::{Context, ETH, INBOX_KIB_MAX},
+    driver::{Command, Driver, Sources, head_of},
+    gossip::{blocks::BlockGossip, transactions::TransactionGossip},
+    import::Importing,
+    peers::{PeerInfo, Peers},
+    recent::Recent,
+    sync::Sync,
+    wire::{EthVersion, MESSAGE_CODES},
+};
+
+/// Events of all peers that wait for the loop.
+const EVENTS_MAX: usize = 256;
+/// Commands that wait for the loop.
+const COMMANDS_MAX: usize = 64;
+/// One in so many places is for nodes that we call, as in geth.
+const DIAL_RATIO: usize = 3;
+/// Blocks that are remembered to have come from others.
+const FOREIGN_MAX: usize = 4_096;
+
+/// What the network needs to know.
+#[derive(Debug)]
+pub struct NetworkConfig {
+    /// The node's key.
+    pub key: SecretKey,
+    /// The software's name, as peers see it.
+    pub client: String,
+    /// Where peers call; `None` takes no calls.
+    pub listen: Option<SocketAddr>,
+    /// Keeps networks apart.
+    pub network_id: u64,
+    /// Peers at most, but for those that are named.
+    pub peers_max: usize,
+    /// Nodes to be connected to always.
+    pub named: Vec<NodeRecord>,
+    /// Networks to keep to.
+    pub restrict: Option<NetRestrict>,
+    /// Nodes that discovery finds.
+    pub found: mpsc::Receiver<NodeRecord>,
+}
+
+/// The running network, as everybody sees it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NetworkHandle {
+    id: PeerId,
+    address: Option<SocketAddr>,
+    peers_max: usize,
+    commands: mpsc::Sender<Command>,
+    infos: watch::Receiver<Arc<Vec<PeerInfo>>>,
+}
+
+impl NetworkHandle {
+    /// This node's key.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Where peers call.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Peers at most.
+    #[must_use]
+    pub const fn peers_max(&self) -> usize {
+        self.peers_max
+    }
+
+    /// The peers, in the order of joining.
+    #[must_use]
+    pub fn peers(&self) -> Arc<Vec<PeerInfo>> {
+        self.infos.borrow().clone()
+    }
+
+    /// Stays connected to a node. Returns false if too many such wishes wait.
+    #[must_use]
+    pub fn add(&self, node: NodeRecord) -> bool {
+        self.commands.try_send(Command::Add(node)).is_ok()
+    }
+
+    /// Leaves a node, and does not call it again because it was named.
+    #[must_use]
+    pub fn remove(&self, id: PeerId) -> bool {
+        self.commands.try_send(Command::Remove(id)).is_ok()
+    }
+}
+
+/// Starts to listen, and to call, in tasks of its own that end with the token.
+///
+/// # Errors
+///
+/// If the address cannot be had.
+pub async fn start(
+    config: NetworkConfig,
+    (chain, pool, engine): (ChainHandle, Pool, Arc<Engine>),
+    tasks: &mut JoinSet<()>,
+    stop: CancellationToken,
+) -> io::Result<NetworkHandle> {
+    let listener = match config.listen {
+        Some(address) => Some(TcpListener::bind(address).await?),
+        None => None,
+    };
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let (events, peers) = mpsc::channel(EVENTS_MAX);
+    let (command, commands) = mpsc::channel(COMMANDS_MAX);
+    let (outcomes, imported) = mpsc::channel(1);
+    let (infos, infos_seen) = watch::channel(Arc::default());
+    let (importing, import) = Importing::new(chain.clone(), outcomes);
+    let local = Local {
+        key: config.key,
+        name: config.client,
+        port: address.map_or(0, |address| address.port()),
+        protocols: protocols(),
+    };
+    let id = local.id();
+    let context = Arc::new(Context {
+        local,
+        chain: chain.clone(),
+        network_id: config.network_id,
+        events,
+        inbox: Arc::new(Semaphore::new(INBOX_KIB_MAX)),
+        stop,
+    });
+    let head = head_of(&chain.view());
+    // Nobody should know beforehand who gets blocks whole.
+    let seed = rand::random();
+    let mut driver = Driver {
+        dialer: Dialer::new(id, (config.peers_max / DIAL_RATIO).max(1)),
+        peers: Peers::new(config.peers_max),
+        sync: Sync::new(head),
+        blocks: BlockGossip::new(head.number, seed),
+        transactions: TransactionGossip::new(seed),
+        importing,
+        connections: JoinSet::new(),
+        pending: 0,
+        restrict: config.restrict,
+        jobs: JoinSet::new(),
+        sessions: 0,
+        held: Default::default(),
+        foreign: Recent::new(FOREIGN_MAX),
+        shown: None,
+        infos,
+        context,
+        chain,
+        pool,
+        engine,
+    };
+    driver.name(config.named);
+    tasks.spawn(import);
+    tasks.spawn(driver.run(Sources { listener, peers, found: config.found, commands, imported }));
+    let (peers_max, commands) = (config.peers_max, command);
+    Ok(NetworkHandle { id, address, peers_max, commands, infos: infos_seen })
+}
+
+/// Every version of eth that geth has spoken since 1.8.
+fn protocols() -> Vec<Protocol> {
+    let protocol = |version: EthVersion| Protocol {
+        capability: Capability::new(ETH, u32::from(version.number())),
+        messages: MESSAGE_CODES,
+    };
+    EthVersion::ALL.map(protocol).to_vec()
+}
