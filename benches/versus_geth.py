@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hematite beside real geth: the same work, in turns, in one run; medians of several runs.
 
-usage: versus_geth.py [--runs N] [import core-geth disk startup intake history]
+usage: versus_geth.py [--runs N] [import core-geth disk startup intake history light mining]
 Environment: HEMATITE_BIN, GETH_BIN, CONFORMANCE_DIR, MAKE_CHAIN_BIN. See benches/README.md.
 """
 import argparse
@@ -281,11 +281,64 @@ def bench_history(runs, work, count=3000):
           f"geth {statistics.median(past[1]) / statistics.median(head[1]):.2f}")
 
 
+def bench_light(runs, _work, seconds=2):
+    """Proofs of work checked without a dataset, in turns; geth's function is linked by benches/geth-light."""
+    binary = os.path.join(CACHE, "geth-light")
+    subprocess.run(["go", "build", "-ldflags=-checklinkname=0", "-o", binary, "."], check=True,
+                   cwd=os.path.join(os.path.dirname(os.path.abspath(__file__)), "geth-light"))
+    for threads in (1, 2):
+        rates, singles = ([], []), []
+        for _ in range(max(runs, 3)):
+            report = json.loads(subprocess.check_output(
+                [HEMATITE, "bench", "verify", "--threads", str(threads), "--seconds", str(seconds), "--json"],
+                stderr=subprocess.DEVNULL))
+            by_batch = {row["batch"]: row["headers_per_second"] for row in report["verify"]}
+            singles.append(by_batch.pop(1))
+            rates[0].append(max(by_batch.values()))
+            rates[1].append(float(subprocess.check_output([binary, str(seconds), str(threads)])))
+        row(f"light verification in batches, {threads} threads", *rates, "/s", more_is_better=True)
+        row(f"the same one by one, {threads} threads", singles, rates[1], "/s", more_is_better=True)
+
+
+def bench_mining(runs, _work, count=3000):
+    """RPC latency of a node that mines on every core, beside the same node idle: no geth in it."""
+    idle, busy = ([], []), ([], [])
+    folder = tempfile.mkdtemp(prefix="hematite-mining-")
+    try:
+        for _ in range(max(runs, 3)):
+            for mines, times in ((False, idle), (True, busy)):
+                arguments = ["--role", "miner" if mines else "tx", "--miner.etherbase", "0x" + "11" * 20, "--http",
+                             "--genesis", "book", "--datadir", folder, "--http.port", "18955",
+                             "--ethash.dagdir", os.path.join(CACHE, "dags"), "--verbosity", "1"]
+                node = Node([HEMATITE, *arguments], 18955)
+                if mines:
+                    before = int(node.call("eth_blockNumber"), 16)
+                    while int(node.call("eth_blockNumber"), 16) == before:
+                        time.sleep(0.1)
+                wire = Wire(18955)
+                request = Wire.encode({"jsonrpc": "2.0", "id": 1, "method": "eth_getBalance",
+                                       "params": ["0x" + "11" * 20, "latest"]})
+                samples = []
+                for _ in range(count):
+                    began = time.monotonic()
+                    wire.post(request)
+                    samples.append((time.monotonic() - began) * 1e6)
+                samples.sort()
+                times[0].append(samples[len(samples) // 2])
+                times[1].append(samples[len(samples) * 99 // 100])
+                node.stop()
+    finally:
+        shutil.rmtree(folder)
+    for name, which in (("median", 0), ("99 %", 1)):
+        before, after = statistics.median(idle[which]), statistics.median(busy[which])
+        print(f"eth_getBalance, {name}: idle {before:.0f} us, mining {after:.0f} us, {after / before:.2f} x")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--work", default=None, help="a folder to work in; kept")
-    names = ["import", "core-geth", "disk", "startup", "intake", "history"]
+    names = ["import", "core-geth", "disk", "startup", "intake", "history", "light", "mining"]
     parser.add_argument("what", nargs="*", choices=[[], *names])
     args = parser.parse_args()
     work = args.work or tempfile.mkdtemp(prefix="hematite-bench-")

@@ -14,3 +14,4 @@ mod harness;
 mod keystores;
 mod kills;
 mod kills_of_imports;
+mod network;

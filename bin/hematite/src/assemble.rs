@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr, net::ToSocketAddrs, sync::Arc, time::Duration, time::Instant, time::SystemTime,
 };
 
+use ::network::NetworkHandle;
 use accounts::Keystore;
 use chain::{ChainHandle, ChainThread, ImportError};
 use consensus::Engine;
@@ -19,7 +20,7 @@ use crate::{
     args::{JournalSync, Role},
     command::account,
     config::{self, Config},
-    datasets,
+    datasets, network,
     open::{engine, is_rolled_back, node_default, open_chain},
     report, signals,
 };
@@ -106,6 +107,9 @@ async fn start(
         Ok(())
     });
     tasks.spawn(expire_leases(keystore.clone(), shutdown.clone()));
+    let parts = (chain.clone(), pool.clone(), engine.clone());
+    let id = network_id(config, &chain);
+    let network = network::start(config, parts, id, tasks, shutdown).await?;
     let mines = (config.mining.enabled || config.dev.is_some()) && !rolled_back;
     let miner = if mines {
         let worker_parts = (chain.clone(), pool.clone(), engine);
@@ -113,7 +117,7 @@ async fn start(
     } else {
         None
     };
-    let rpc = rpc_node(config, &chain, &pool, miner.clone(), keystore);
+    let rpc = rpc_node(config, &chain, &pool, miner.clone(), network, keystore);
     let server = match rpc_config(config)? {
         Some(rpc_config) => Some(listen(rpc_config, rpc, shutdown).await?),
         None => None,
@@ -283,22 +287,28 @@ fn beneficiary(config: &Config, keystore: &Keystore) -> Result<Option<Address>> 
     account::beneficiary(&config.mining, keystore)
 }
 
+/// geth's networks are the public one unless told otherwise, ours are the chain's.
+fn network_id(config: &Config, chain: &ChainHandle) -> u64 {
+    let geth = config.personality == crate::args::Personality::Geth;
+    config.network_id.unwrap_or_else(|| if geth { 1 } else { chain.view().spec.chain_id })
+}
+
 fn rpc_node(
     config: &Config,
     chain: &ChainHandle,
     pool: &Pool,
     miner: Option<MinerHandle>,
+    network: Option<NetworkHandle>,
     keystore: Arc<Keystore>,
 ) -> rpc::Node {
-    let chain_id = chain.view().spec.chain_id;
-    let geth = config.personality == crate::args::Personality::Geth;
     rpc::Node {
         chain: chain.clone(),
         pool: pool.clone(),
         miner,
         keystore: Some(keystore),
         client_version: report::client_version(config.identity.as_deref()),
-        network_id: config.network_id.unwrap_or(if geth { 1 } else { chain_id }),
+        network_id: network_id(config, chain),
+        network,
         data_directory: config.paths.datadir.clone(),
         gas_max: config.rpc.gas_cap.unwrap_or(0),
         call_time_max: config.rpc.evm_timeout,

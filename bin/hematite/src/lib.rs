@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod exit;
 pub mod logging;
 pub mod machine;
+pub mod network;
 pub mod open;
 pub mod progress;
 pub mod report;

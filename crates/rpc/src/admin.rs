@@ -1,20 +1,60 @@
 //! `admin_*`: the node about itself.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use ::network::{NetworkHandle, PeerInfo};
+use devp2p::NodeRecord;
 use primitives::{B256, U256};
 use serde::Serialize;
 
-use crate::{error::RpcError, methods::Table, node::Api, params::Params};
+use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
 
 pub(crate) fn register(table: &mut Table) {
     table.light("admin_nodeInfo", node_info);
     table.light("admin_peers", peers);
+    table.light("admin_addPeer", add_peer);
+    table.light("admin_removePeer", remove_peer);
     table.light("admin_datadir", datadir);
 }
 
 #[derive(Debug, Serialize)]
 struct NodeInfo {
+    #[serde(flatten)]
+    address: Option<Address>,
     name: String,
     protocols: Protocols,
+}
+
+/// How others reach this node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    id: String,
+    enode: String,
+    ip: IpAddr,
+    ports: Ports,
+    listen_addr: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Ports {
+    discovery: u16,
+    listener: u16,
+}
+
+impl Address {
+    fn new(network: &NetworkHandle) -> Option<Self> {
+        let (id, address) = (network.id(), network.address()?);
+        // What is reachable from elsewhere is not known here.
+        let (ip, port) = (IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+        Some(Self {
+            id: id.node_id().to_string().trim_start_matches("0x").to_owned(),
+            enode: NodeRecord { id, ip, tcp: port, udp: port }.to_string(),
+            ip,
+            ports: Ports { discovery: port, listener: port },
+            listen_addr: address.to_string(),
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +76,7 @@ fn node_info(api: &Api, params: &mut Params<'_>) -> Result<NodeInfo, RpcError> {
     let view = api.node.chain.view();
     params.end()?;
     Ok(NodeInfo {
+        address: api.node.network.as_ref().and_then(Address::new),
         name: api.node.client_version.clone(),
         protocols: Protocols {
             eth: EthInfo {
@@ -53,10 +94,90 @@ fn number(value: U256) -> serde_json::Number {
     value.to_string().parse().expect("decimal digits are a number")
 }
 
-/// Nobody is connected while nothing listens for peers.
-fn peers(_: &Api, params: &mut Params<'_>) -> Result<Vec<()>, RpcError> {
+/// A peer in geth's words.
+#[derive(Debug, Serialize)]
+struct Peer {
+    enode: String,
+    id: String,
+    name: String,
+    caps: Vec<String>,
+    network: Connection,
+    protocols: PeerProtocols,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection {
+    local_address: String,
+    remote_address: String,
+    inbound: bool,
+    trusted: bool,
+    #[serde(rename = "static")]
+    is_static: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PeerProtocols {
+    eth: PeerEth,
+}
+
+#[derive(Debug, Serialize)]
+struct PeerEth {
+    version: u8,
+    difficulty: serde_json::Number,
+    head: B256,
+}
+
+impl Peer {
+    fn new(peer: &PeerInfo) -> Self {
+        let caps = peer.capabilities.iter().map(|capability| capability.to_string()).collect();
+        let address = peer.address;
+        let (id, tcp) = (peer.id, address.port());
+        Self {
+            enode: NodeRecord { id, ip: address.ip(), tcp, udp: tcp }.to_string(),
+            id: id.node_id().to_string().trim_start_matches("0x").to_owned(),
+            name: peer.name.clone(),
+            caps,
+            network: Connection {
+                local_address: peer.local_address.to_string(),
+                remote_address: address.to_string(),
+                inbound: !peer.dialled,
+                trusted: false,
+                is_static: peer.named,
+            },
+            protocols: PeerProtocols {
+                eth: PeerEth {
+                    version: peer.version.number(),
+                    difficulty: number(peer.td.get()),
+                    head: peer.head,
+                },
+            },
+        }
+    }
+}
+
+fn peers(api: &Api, params: &mut Params<'_>) -> Result<Vec<Peer>, RpcError> {
     params.end()?;
-    Ok(Vec::new())
+    let Some(network) = &api.node.network else { return Ok(Vec::new()) };
+    let mut peers: Vec<Peer> = network.peers().iter().map(Peer::new).collect();
+    peers.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(peers)
+}
+
+fn add_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
+    let node = node(params)?;
+    Ok(api.node.network.as_ref().is_some_and(|network| network.add(node)))
+}
+
+fn remove_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
+    let node = node(params)?;
+    Ok(api.node.network.as_ref().is_some_and(|network| network.remove(node.id)))
+}
+
+fn node(params: &mut Params<'_>) -> Result<NodeRecord, RpcError> {
+    let url = params.required(parse::string)?;
+    params.end()?;
+    url.parse().map_err(|error| RpcError::Refused(format!("invalid enode: {error}")))
 }
 
 fn datadir(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {

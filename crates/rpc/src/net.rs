@@ -15,12 +15,13 @@ fn version(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     Ok(api.node.network_id.to_string())
 }
 
+/// geth says so whether it does or not, and clients wait for it.
 fn listening(_: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
     params.end()?;
     Ok(true)
 }
 
-fn peer_count(_: &Api, params: &mut Params<'_>) -> Result<U256, RpcError> {
+fn peer_count(api: &Api, params: &mut Params<'_>) -> Result<U256, RpcError> {
     params.end()?;
-    Ok(U256::ZERO)
+    Ok(U256::from(api.node.network.as_ref().map_or(0, |network| network.peers().len())))
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ::miner::{MinerHandle, WorkPackage};
+use ::network::NetworkHandle;
 use ::txpool::Pool;
 use accounts::Keystore;
 use chain::{ChainHandle, ChainView};
@@ -25,6 +26,8 @@ pub struct Node {
     pub pool: Pool,
     /// The miner, on nodes that have one.
     pub miner: Option<MinerHandle>,
+    /// The peers, on nodes that may have some.
+    pub network: Option<NetworkHandle>,
     /// The keys on this machine, if they are to be listed.
     pub keystore: Option<Arc<Keystore>>,
     /// What `web3_clientVersion` says.

@@ -111,6 +111,7 @@ fn node(chain: ChainHandle, pool: Pool) -> Node {
     Node {
         chain,
         pool,
+        network: None,
         miner: None,
         keystore: None,
         client_version: "Hematite/v0.1.0/linux-amd64".to_owned(),

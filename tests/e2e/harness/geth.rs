@@ -1,9 +1,18 @@
 use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use super::{cache, installed, node::finish, node::shown, text};
+use super::{cache, installed, node::finish, node::shown, rpc::Rpc, text};
+
+/// How long geth may take to listen.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked at meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The versions of real geth that what we mine must suit: the book's, and the last that mines.
 pub(crate) const VERSIONS: [&str; 2] = ["v1.9.13", "v1.10.26"];
@@ -55,4 +64,86 @@ impl Geth {
         let (hash, root) = head.split_once(' ').unwrap_or_else(|| panic!("no head but {head}"));
         (hash.to_owned(), root.to_owned())
     }
+}
+
+/// geth as a node with peers. Killed when dropped.
+pub(crate) struct GethNode {
+    child: Child,
+    log: PathBuf,
+    /// How to talk to it.
+    pub(crate) rpc: Rpc,
+}
+
+impl Geth {
+    /// Starts a node that looks for peers, and waits until it answers.
+    pub(crate) fn start(&self, args: &[&str]) -> GethNode {
+        let (peers, http) = (free_port(), free_port());
+        let log = self.datadir.with_extension("log");
+        let out = File::create(&log).expect("the log can be written");
+        let (peers, port) = (peers.to_string(), http.to_string());
+        let mut command = Command::new(&self.program);
+        command.args(["--datadir", text(&self.datadir), "--ipcdisable"]).args(self.quiet);
+        command.args(["--ethash.dagdir", text(&self.datadir), "--verbosity", "4"]);
+        command.args(["--port", &peers, "--nat", "extip:127.0.0.1", "--syncmode", "full"]);
+        if self.quiet.is_empty() {
+            command.args(["--http", "--http.port", &port, "--http.api", "eth,net,admin"]);
+            command.args(["--authrpc.port", "0"]);
+        } else {
+            command.args(["--rpc", "--rpcport", &port, "--rpcapi", "eth,net,admin"]);
+        }
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
+        let child = command.spawn().expect("geth starts");
+        let rpc = Rpc::new(SocketAddr::from((Ipv4Addr::LOCALHOST, http)));
+        let mut node = GethNode { child, log, rpc };
+        node.wait("it answers", START_TIME_MAX, |node| {
+            node.rpc.try_call("eth_blockNumber", &serde_json::json!([])).is_ok()
+        });
+        node
+    }
+}
+
+impl GethNode {
+    /// Its URL for peers on this machine.
+    pub(crate) fn enode(&mut self) -> String {
+        let info = self.rpc.call("admin_nodeInfo", serde_json::json!([]));
+        info["enode"].as_str().expect("geth tells its URL").to_owned()
+    }
+
+    /// Waits for a condition.
+    pub(crate) fn wait(
+        &mut self,
+        what: &str,
+        longest: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) {
+        let deadline = Instant::now() + longest;
+        while !condition(self) {
+            let ended = self.child.try_wait().expect("the child is ours");
+            let is_over = ended.is_some() || Instant::now() >= deadline;
+            assert!(!is_over, "{ended:?}, not in {longest:?}: {what}\n{}", self.history());
+            // geth's log is a file: there is nothing to wait on.
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// What it logged, but for our own questions.
+    fn history(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines = log.lines().filter(|line| !line.contains("Served "));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for GethNode {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody uses now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
 }

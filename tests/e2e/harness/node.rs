@@ -77,6 +77,9 @@ pub(crate) fn shown(output: &Output) -> String {
     format!("{}\n{out}\n{err}", output.status)
 }
 
+/// Without peers, unless a flag wants some: tests run side by side, and ports are few.
+pub(crate) const ALONE: [(&str, &str); 2] = [("HEMATITE_MAXPEERS", "0"), ("HEMATITE_PORT", "0")];
+
 /// Runs one of our commands.
 pub(crate) fn run(args: &[&str]) -> Output {
     run_with_input(args, "")
@@ -85,7 +88,7 @@ pub(crate) fn run(args: &[&str]) -> Output {
 /// Runs one of our commands that asks for something.
 pub(crate) fn run_with_input(args: &[&str], input: &str) -> Output {
     let mut command = Command::new(hematite());
-    command.args(args);
+    command.args(args).envs(ALONE);
     finish(command, input)
 }
 
@@ -145,7 +148,8 @@ impl Node {
         let mut child = Command::new(hematite())
             .args(args)
             .args(["--http", "--http.port", "0", "--ops.addr", "off"])
-            .args(["--http.api", "eth,net,web3,txpool"])
+            .args(["--http.api", "admin,eth,net,web3,txpool"])
+            .envs(ALONE)
             // One dataset for all tests, unless one names another place.
             .env("HEMATITE_ETHASH_DAGDIR", super::dags())
             .stdin(Stdio::null())
@@ -177,6 +181,13 @@ impl Node {
     /// The first line that holds these words.
     pub(crate) fn logged(&self, words: &str) -> Option<String> {
         self.log.lines().iter().find(|line| line.contains(words)).cloned()
+    }
+
+    /// Its URL for peers on this machine.
+    pub(crate) fn enode(&self) -> String {
+        let line = self.logged("Started P2P networking").expect("it has peers");
+        let url = line.split_once("self=").expect("its URL is logged").1;
+        url.split_whitespace().next().expect("the URL is not empty").to_owned()
     }
 
     /// Everything that was logged.

@@ -1,0 +1,143 @@
+//! Nodes of ours and real geths of both ages as one network.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::json;
+
+use crate::harness::{
+    branches::{Branches, CHAIN_ID, book_genesis, rlp, write},
+    geth::{Geth, VERSIONS},
+    key::{Key, raw},
+    node::{Node, run, shown, succeed},
+    rpc::{Rpc, number},
+    text,
+};
+
+/// How long anything may take: geth waits 10 s for more peers before it syncs.
+const LONGEST: Duration = Duration::from_secs(120);
+/// Blocks to catch up with, more than one batch of headers and of bodies. They carry no seals: geth
+/// imports such a file, but as a node it always asks for seals, so it cannot fetch them.
+const BLOCKS: u64 = 420;
+
+/// A node of ours that takes peers on this machine.
+fn start(genesis: &str, datadir: &Path, args: &[&str]) -> Node {
+    let mut all = vec!["--genesis", genesis, "--datadir", text(datadir)];
+    all.extend(["--maxpeers", "10", "--port", "0", "--nat", "extip:127.0.0.1"]);
+    all.extend(["--networkid", "27587"]);
+    all.extend(args);
+    Node::start(&all)
+}
+
+fn hash_of(rpc: &mut Rpc, height: u64) -> String {
+    let block = rpc.call("eth_getBlockByNumber", json!([format!("{height:#x}"), false]));
+    block["hash"].as_str().expect("the block is there").to_owned()
+}
+
+#[test]
+fn geths_that_cannot_talk_to_each_other_are_one_network_through_us() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let mut miner = start(&genesis, &at("miner"), &["--role", "miner", "--miner.threads", "1"]);
+    miner.wait_for_block(12, LONGEST);
+    let enode = miner.enode();
+    let peer = ["--networkid", "27587", "--bootnodes", &enode];
+    let mut geths = VERSIONS.map(|version| {
+        let geth = Geth::new(version, &at(version));
+        geth.succeed(&["init", &genesis]);
+        geth.start(&peer)
+    });
+    let mut reader = start(&genesis, &at("reader"), &["--role", "tx", "--bootnodes", &enode]);
+
+    // They catch up, then follow block by block.
+    let joined = miner.rpc.block_number();
+    for geth in &mut geths {
+        geth.wait("it follows", LONGEST, |geth| geth.rpc.block_number() >= joined + 3);
+    }
+    reader.wait_for_block(joined + 3, LONGEST);
+
+    // A transaction goes from the old geth to our miner, and its receipt is everywhere.
+    let [old, new] = &mut geths;
+    let tx = Key::fixed(1).transfer(CHAIN_ID, 0, Key::fixed(2).address());
+    let hash = old.rpc.send(&raw(&tx));
+    let receipt = miner.wait_for_receipt(&hash, LONGEST);
+    let height = number(&receipt["blockNumber"]);
+    reader.wait_for_block(height, LONGEST);
+    for geth in [&mut *old, &mut *new] {
+        geth.wait("the block is there", LONGEST, |geth| geth.rpc.block_number() >= height);
+    }
+    let block = receipt["blockHash"].as_str().expect("a hash");
+    for rpc in [&mut old.rpc, &mut new.rpc, &mut reader.rpc] {
+        assert_eq!(hash_of(rpc, height), block);
+        let theirs = rpc.call("eth_getTransactionReceipt", json!([hash]));
+        assert_eq!(theirs["blockHash"], block);
+    }
+
+    // The miner knows all three, and what they speak.
+    let peers = miner.rpc.call("admin_peers", json!([]));
+    let version = |name: &str| {
+        let peers = peers.as_array().expect("a list");
+        let peer = peers.iter().find(|peer| peer["name"].as_str().unwrap_or("").starts_with(name));
+        peer.unwrap_or_else(|| panic!("no {name} in {peers:?}"))["protocols"]["eth"]["version"]
+            .clone()
+    };
+    assert_eq!(version("Geth/v1.9.13"), 65);
+    assert_eq!(version("Geth/v1.10.26"), 67);
+    assert_eq!(version("Hematite/"), 68);
+    reader.stop_well();
+    miner.stop_well();
+}
+
+#[test]
+fn a_chain_is_fetched_from_geth_of_either_age() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let branches = Branches::grow(BLOCKS, 1);
+    let genesis = write(folder.path(), "genesis.json", branches.genesis.to_string());
+    let file = write(folder.path(), "chain.rlp", rlp(&branches.first));
+    for version in VERSIONS {
+        let full = Geth::new(version, &at(&format!("{version}-full")));
+        full.succeed(&["init", &genesis]);
+        full.succeed(&["--fakepow", "import", &file]);
+        let mut full = full.start(&["--fakepow", "--networkid", "27587"]);
+        let enode = full.enode();
+        let height = full.rpc.block_number();
+        assert!(height >= BLOCKS, "geth has {height} blocks");
+
+        let ours = at(&format!("{version}-ours"));
+        let args = ["--role", "tx", "--fakepow", "--bootnodes", &enode];
+        let mut node = start(&genesis, &ours, &args);
+        node.wait_for_block(height, LONGEST);
+        let hash = hash_of(&mut node.rpc, height);
+        assert_eq!(hash, hash_of(&mut full.rpc, height));
+        node.stop_well();
+        succeed(&["db", "verify", "--datadir", text(&ours)]);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_with_the_way_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let datadir = folder.path().join("node");
+    let output = run(&[
+        "--genesis",
+        "book",
+        "--role",
+        "tx",
+        "--datadir",
+        text(&datadir),
+        "--maxpeers",
+        "1",
+        "--port",
+        &port,
+        "--ops.addr",
+        "off",
+        "--http=false",
+    ]);
+    let said = shown(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("cannot listen on port {port} for peers")), "{said}");
+    assert!(said.contains("--port takes another"), "{said}");
+}
