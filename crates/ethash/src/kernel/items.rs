@@ -128,7 +128,7 @@ pub(super) fn fill<const L: usize>(
 ) {
     let size = in_flight.div_ceil(LANES);
     let stagger = PARENTS as usize / size;
-    let mut waiting = (first..).step_by(LANES).zip(items.chunks_mut(LANES));
+    let mut waiting = items.chunks_mut(LANES).enumerate();
     let mut ring: Vec<Option<(ItemGroup, &mut [Row])>> = Vec::new();
     ring.resize_with(size, || None);
     for tick in 0.. {
@@ -144,7 +144,9 @@ pub(super) fn fill<const L: usize>(
                     out.copy_from_slice(&made[..out.len()]);
                 }
                 *slot = None;
-                if let Some((first, out)) = waiting.next() {
+                if let Some((chunk, out)) = waiting.next() {
+                    // The items of the last epoch fill 32 bits.
+                    let first = first.wrapping_add((chunk * LANES) as u32);
                     *slot = Some((ItemGroup::after::<L>(light, first), out));
                 }
             }
