@@ -13,6 +13,6 @@ mod worker;
 
 pub use handle::{DatasetProgress, MinerHandle};
 pub use package::{Solution, WorkPackage};
-pub use sealer::DatasetConfig;
+pub use sealer::{DatasetConfig, dataset_time};
 pub use settings::{EXTRA_DATA_MAX, MinerConfig, SealerKind, SettingsError};
 pub use worker::{MinerError, Worker, run};

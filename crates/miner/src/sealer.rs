@@ -11,8 +11,8 @@ use std::{
 
 use ethash::{Epoch, Progress};
 
-pub use datasets::DatasetConfig;
 pub(crate) use datasets::Datasets;
+pub use datasets::{DatasetConfig, dataset_time};
 pub(crate) use slot::Slot;
 
 use crate::DatasetProgress;

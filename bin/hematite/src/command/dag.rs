@@ -9,7 +9,7 @@ use std::{
 
 use ethash::{Epoch, GethFile, LightCache, Phase};
 use eyre::{Result, eyre};
-use miner::DatasetProgress;
+use miner::{DatasetProgress, dataset_time};
 
 use crate::{exit::UsageError, progress::Progress};
 
@@ -44,7 +44,7 @@ fn write_dataset(directory: &Path, cache: &LightCache) -> Result<GethFile> {
     let counter = ethash::Progress::new(items);
     let stop = AtomicBool::new(false);
     let (mut phase, expected, started) =
-        (Phase::Generating, cache.dataset_time(threads), Instant::now());
+        (Phase::Generating, dataset_time(cache, threads), Instant::now());
     let mut progress = Progress::new("Generating DAG", items);
     let file = thread::scope(|scope| {
         let work =

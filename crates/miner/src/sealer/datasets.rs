@@ -159,7 +159,7 @@ impl Datasets {
         let threads = self.slot.threads().max(1);
         let bytes = cache.dataset_bytes();
         let residence = self.config.residence(bytes);
-        let expected = cache.dataset_time(threads);
+        let expected = dataset_time(cache, threads);
         let generation_time = format_args!("{:.1?}", expected);
         tracing::info!(
             epoch = epoch.get(),
@@ -309,6 +309,16 @@ impl Datasets {
     }
 }
 
+/// How long making a dataset takes on this many threads, judged by a sample made now on this one.
+#[must_use]
+pub fn dataset_time(cache: &LightCache, threads: usize) -> Duration {
+    // The first sample is made while the cache's rows are still far from the processor.
+    let _ = cache.make_sample();
+    let started = Instant::now();
+    let share = cache.make_sample();
+    started.elapsed().div_f64(share * threads.max(1) as f64)
+}
+
 /// Locks, also after a panic elsewhere: whatever is kept is whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -329,6 +339,13 @@ mod tests {
 
     fn files(folder: &std::path::Path) -> usize {
         std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn more_threads_are_expected_to_need_less_time() {
+        let cache = LightCache::tiny();
+        let (one, many) = (dataset_time(&cache, 1), dataset_time(&cache, 1_000));
+        assert!(!one.is_zero() && many < one, "{one:?} and {many:?}");
     }
 
     #[test]
