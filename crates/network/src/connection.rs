@@ -87,16 +87,6 @@ pub(crate) struct Sender {
     questions: Arc<Mutex<Questions>>,
 }
 
-/// The end of a connection.
-#[derive(Debug)]
-pub(crate) struct Closed {
-    pub(crate) session: SessionId,
-    /// Who was called, if we did.
-    pub(crate) dialled: Option<PeerId>,
-    /// In words.
-    pub(crate) reason: String,
-}
-
 /// Whom a connection goes to.
 #[derive(Debug)]
 pub(crate) enum Way {
@@ -128,19 +118,15 @@ impl Sender {
     }
 }
 
-/// Runs one connection to its end.
-pub(crate) async fn run(context: Arc<Context>, session: SessionId, way: Way) -> Closed {
-    let dialled = match &way {
-        Way::Out { id, .. } => Some(*id),
-        Way::In(_) => None,
-    };
-    let reason = match connect(&context, way).await {
+/// Runs one connection to its end, and says in words what that was.
+pub(crate) async fn run(context: Arc<Context>, session: SessionId, way: Way) -> String {
+    let dialled = matches!(way, Way::Out { .. });
+    match connect(&context, way).await {
         Ok((established, addresses)) => {
-            talk(&context, session, established, addresses, dialled.is_some()).await
+            talk(&context, session, established, addresses, dialled).await
         }
         Err(reason) => reason,
-    };
-    Closed { session, dialled, reason }
+    }
 }
 
 async fn connect(

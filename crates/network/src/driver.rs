@@ -18,8 +18,8 @@ use devp2p::{DialEvent, Dialer, DisconnectReason, NetRestrict, NodeRecord, PeerI
 use primitives::{B256, map::HashMap};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{broadcast, mpsc, watch},
-    task::JoinSet,
+    sync::{OwnedSemaphorePermit, broadcast, mpsc, watch},
+    task::{self, JoinSet},
 };
 use txpool::Pool;
 
@@ -27,7 +27,7 @@ use blocks::Held;
 
 use crate::{
     SessionId,
-    connection::{self, Closed, Context, Joined, PeerEvent, Way},
+    connection::{self, Context, Joined, PeerEvent, Way},
     gossip::{
         blocks::BlockGossip,
         transactions::{self as tx, TransactionGossip},
@@ -63,6 +63,16 @@ pub(crate) enum Done {
     Failed(storage::StorageError),
 }
 
+/// A connection, from the first packet on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    session: SessionId,
+    /// Who was called, if we did.
+    dialled: Option<PeerId>,
+    /// Whether it is a session already.
+    joined: bool,
+}
+
 /// Where events come from.
 pub(crate) struct Sources {
     pub(crate) listener: Option<TcpListener>,
@@ -84,8 +94,9 @@ pub(crate) struct Driver {
     pub(crate) blocks: BlockGossip,
     pub(crate) transactions: TransactionGossip,
     pub(crate) importing: Importing,
-    pub(crate) connections: JoinSet<Closed>,
-    pub(crate) pending: usize,
+    pub(crate) connections: JoinSet<String>,
+    /// Every connection, until it is closed.
+    pub(crate) open: HashMap<task::Id, Open>,
     /// Networks to keep to.
     pub(crate) restrict: Option<NetRestrict>,
     pub(crate) jobs: JoinSet<Done>,
@@ -94,6 +105,9 @@ pub(crate) struct Driver {
     pub(crate) shown: Option<Instant>,
     /// Blocks that are passed on before they are in the chain.
     pub(crate) held: HashMap<B256, Held>,
+    /// The share of the inbox of the message that is worked on. A job that keeps the message's
+    /// content takes it along.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
     /// Blocks that came from others.
     pub(crate) foreign: Recent,
 }
@@ -107,11 +121,17 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let listener = sources.listener.as_ref().filter(|_| self.pending < PENDING_MAX);
+            let listener = sources.listener.as_ref().filter(|_| self.strangers() < PENDING_MAX);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = sources.peers.recv() => self.on_peer(event),
-                Some(closed) = self.connections.join_next() => self.on_closed(closed.ok()),
+                Some(closed) = self.connections.join_next_with_id() => match closed {
+                    Ok((id, reason)) => self.on_closed(id, &reason),
+                    Err(error) => {
+                        tracing::error!(%error, "A connection panicked");
+                        self.on_closed(error.id(), "it panicked");
+                    }
+                },
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => self.on_done(done),
                     Err(error) => tracing::error!(%error, "Job of the network panicked"),
@@ -146,11 +166,19 @@ impl Driver {
 
     fn connect(&mut self, way: Way) {
         self.sessions += 1;
-        if matches!(way, Way::In(_)) {
-            self.pending += 1;
-        }
         let session = SessionId(self.sessions);
-        self.connections.spawn(connection::run(Arc::clone(&self.context), session, way));
+        let dialled = match &way {
+            Way::Out { id, .. } => Some(*id),
+            Way::In(_) => None,
+        };
+        let running = connection::run(Arc::clone(&self.context), session, way);
+        let id = self.connections.spawn(running).id();
+        self.open.insert(id, Open { session, dialled, joined: false });
+    }
+
+    /// Connections of others that are no sessions yet.
+    fn strangers(&self) -> usize {
+        self.open.values().filter(|open| open.dialled.is_none() && !open.joined).count()
     }
 
     pub(crate) fn dial(&mut self, event: DialEvent) {
@@ -189,8 +217,10 @@ impl Driver {
     fn on_peer(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Joined(joined) => self.on_joined(&joined),
-            PeerEvent::Message(session, message, _room) if self.peers.has(session) => {
+            PeerEvent::Message(session, message, room) if self.peers.has(session) => {
+                self.room = Some(room);
                 self.on_message(session, *message);
+                self.room = None;
             }
             PeerEvent::Message(..) => {}
         }
@@ -199,8 +229,8 @@ impl Driver {
     fn on_joined(&mut self, joined: &Joined) {
         let (session, identity) = (joined.session, &joined.identity);
         let id = identity.id;
-        if !identity.dialled {
-            self.pending = self.pending.saturating_sub(1);
+        if let Some(open) = self.open.values_mut().find(|open| open.session == session) {
+            open.joined = true;
         }
         if let Err(reason) = self.peers.admit(joined, self.dialer.is_named(id)) {
             tracing::debug!(peer = ?id, %reason, "Refused peer");
@@ -222,24 +252,20 @@ impl Driver {
         self.publish();
     }
 
-    fn on_closed(&mut self, closed: Option<Closed>) {
-        let Some(Closed { session, dialled, reason }) = closed else {
-            tracing::error!("A connection panicked");
-            return;
-        };
+    fn on_closed(&mut self, id: task::Id, reason: &str) {
+        let Some(Open { session, dialled, joined: _ }) = self.open.remove(&id) else { return };
         if let Some(peer) = self.peers.remove(session) {
             let id = peer.identity.id;
-            tracing::debug!(peer = ?id, %reason, "Removed peer");
+            tracing::debug!(peer = ?id, reason, "Removed peer");
             self.on_sync(sync::Event::PeerLeft { peer: session });
             self.forget_in_blocks(session);
             self.on_transactions(tx::Event::PeerLeft { peer: session });
             self.dial(DialEvent::Ended(id));
             self.publish();
         } else {
-            tracing::debug!(peer = ?dialled, %reason, "Could not connect");
-            match dialled {
-                Some(id) => self.dial(DialEvent::Answered { id, connected: false }),
-                None => self.pending = self.pending.saturating_sub(1),
+            tracing::debug!(peer = ?dialled, reason, "Could not connect");
+            if let Some(id) = dialled {
+                self.dial(DialEvent::Answered { id, connected: false });
             }
         }
     }

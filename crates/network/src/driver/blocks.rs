@@ -171,8 +171,10 @@ impl Driver {
     /// Cheapest first: the header against its parent, so that a stranger does not choose his own
     /// difficulty, then everything that needs no execution.
     fn verify(&mut self, block: Arc<SealedBlock>, view: Arc<ChainView>) {
-        let engine = Arc::clone(&self.engine);
+        let (engine, room) = (Arc::clone(&self.engine), self.room.take());
         self.jobs.spawn_blocking(move || {
+            // Held until the block is verified.
+            let _held = room;
             let hash = block.hash();
             let rejected = |is_invalid| AnyDone::Block(Done::Rejected { hash, is_invalid });
             let parent = match view.db.header(block.header().parent_hash) {

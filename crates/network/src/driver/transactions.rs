@@ -125,7 +125,7 @@ impl Driver {
     }
 
     fn offer(&mut self, peer: SessionId, transactions: Vec<Transaction>) {
-        let pool = self.pool.clone();
+        let (pool, room) = (self.pool.clone(), self.room.take());
         self.jobs.spawn_blocking(move || {
             let hashes: Vec<B256> = transactions.iter().map(|tx| *tx.tx_hash()).collect();
             let answers = pool.add_many(Origin::Remote, transactions);
@@ -134,6 +134,7 @@ impl Driver {
             let forged = answers.iter().filter(forged).count();
             let refused = hashes.into_iter().zip(answers).filter(|(_, answer)| answer.is_err());
             let refused = refused.map(|(hash, _)| hash).collect();
+            drop(room);
             AnyDone::Transactions(Done::Offered { peer, refused, forged })
         });
     }
