@@ -1,6 +1,12 @@
 //! Nodes of ours and real geths of both ages as one network.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -8,7 +14,7 @@ use crate::harness::{
     branches::{Branches, CHAIN_ID, book_genesis, rlp, write},
     geth::{Geth, VERSIONS},
     key::{Key, raw},
-    node::{Node, run, shown, succeed},
+    node::{Node, finish, hematite, run, shown, succeed},
     rpc::{Rpc, number},
     text,
 };
@@ -140,4 +146,71 @@ fn a_port_that_is_taken_is_said_with_the_way_out() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("cannot listen on port {port} for peers")), "{said}");
     assert!(said.contains("--port takes another"), "{said}");
+}
+
+/// A bootnode by geth's name. Killed when dropped.
+struct Bootnode {
+    child: Child,
+    url: String,
+}
+
+impl Bootnode {
+    fn start(program: &Path, key: &str) -> Self {
+        let mut child = Command::new(program)
+            .args(["-nodekey", key, "-addr", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the bootnode starts");
+        let mut url = String::new();
+        let mut out = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        out.read_line(&mut url).expect("the bootnode says its URL");
+        Self { child, url: url.trim_end().to_owned() }
+    }
+}
+
+impl Drop for Bootnode {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn nodes_find_each_other_through_a_bootnode_of_geths_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let program = at("bootnode");
+    symlink(hematite(), &program).expect("a link can be made");
+    let key = at("node.key");
+    let tool = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(args);
+        finish(command, "")
+    };
+    let made = tool(&["-genkey", text(&key)]);
+    assert!(made.status.success(), "{}", shown(&made));
+    assert_eq!(std::fs::read_to_string(&key).expect("a key").len(), 64);
+    let address = tool(&["-writeaddress", "-nodekey", text(&key)]);
+    let address = String::from_utf8_lossy(&address.stdout).trim_end().to_owned();
+    let bootnode = Bootnode::start(&program, text(&key));
+    let start_of_url = format!("enode://{address}@127.0.0.1:0?discport=");
+    assert!(bootnode.url.starts_with(&start_of_url), "{}", bootnode.url);
+    let missing = tool(&["-writeaddress"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(shown(&missing).contains("Use -nodekey or -nodekeyhex to specify a private key"));
+
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let args = ["--role", "tx", "--bootnodes", &bootnode.url];
+    let mut nodes = ["one", "two", "three"].map(|name| start(&genesis, &at(name), &args));
+    for node in &mut nodes {
+        node.wait("it knows both others", LONGEST, |node| {
+            number(&node.rpc.call("net_peerCount", json!([]))) == 2
+        });
+    }
+    for node in nodes {
+        node.stop_well();
+    }
 }

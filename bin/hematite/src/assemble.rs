@@ -18,11 +18,12 @@ use txpool::{JournalConfig, Pool, PoolConfig};
 
 use crate::{
     args::{JournalSync, Role},
+    bootnode,
     command::account,
     config::{self, Config},
     datasets, network,
     open::{engine, is_rolled_back, node_default, open_chain},
-    report, signals,
+    registrar, report, signals,
 };
 
 /// How long the parts may take to stop, below what Kubernetes allows by default (30 s).
@@ -40,8 +41,11 @@ const FAKE_PERIOD: Duration = Duration::from_secs(1);
 ///
 /// Whatever kept the node from starting or made it stop.
 pub fn run(config: &Config) -> Result<()> {
-    if let Some(role @ (Role::Bootnode | Role::Registrar | Role::Ethstats)) = config.role {
-        bail!("the role {role:?} is not in this build: it has no network yet");
+    match config.role {
+        Some(Role::Bootnode) => return bootnode::run(config),
+        Some(Role::Registrar) => return registrar::run(),
+        Some(Role::Ethstats) => bail!("the role ethstats is not in this build yet"),
+        Some(Role::Miner | Role::Tx) | None => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

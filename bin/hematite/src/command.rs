@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod bench;
+pub mod bootnode;
 pub mod chain;
 pub mod dag;
 mod dump;

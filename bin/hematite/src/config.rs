@@ -193,7 +193,7 @@ impl TryFrom<&Invocation> for Config {
         let mining = node::mining(miner, *personality, chain.role, dev.is_some())?;
         let expand = |path: &Path| expand(path, surroundings);
         let pool = node::pool(pool, &paths, &expand)?;
-        let network = node::network(network, &expand)?;
+        let network = node::network(network, chain.role, &expand)?;
         let (ops_addr, geth_metrics) = ops_addresses(ops);
         Ok(Self {
             personality: *personality,
@@ -331,9 +331,7 @@ fn paths(personality: Personality, node: &NodeArgs, surroundings: &Surroundings)
 
 fn refuse_missing_roles(role: Option<Role>) -> Result<()> {
     match role {
-        None | Some(Role::Miner | Role::Tx) => Ok(()),
-        Some(Role::Bootnode) => bail!("the role bootnode is not in this build"),
-        Some(Role::Registrar) => bail!("the role registrar is not in this build"),
+        None | Some(Role::Miner | Role::Tx | Role::Bootnode | Role::Registrar) => Ok(()),
         Some(Role::Ethstats) => bail!("the role ethstats is not in this build"),
     }
 }

@@ -14,7 +14,7 @@ use eyre::{Result, WrapErr, bail};
 use crate::{
     args::{Command, DbCommand, ExportArgs, Invocation},
     assemble,
-    command::{account, bench, chain as chains, dag, export, import},
+    command::{account, bench, bootnode, chain as chains, dag, export, import},
     config::Config,
     exit::{ExitCode, UsageError},
     logging,
@@ -75,7 +75,8 @@ fn execute(invocation: &Invocation) -> Result<()> {
             "Hematite is licensed under the MIT licence or the Apache licence 2.0, as you like."
         )?),
         Command::Bench(command) => bench::run(command, &invocation.node.chain.ethash, out),
-        Command::Attach(_) | Command::Console(_) | Command::Js { .. } | Command::Bootnode(_) => {
+        Command::Bootnode(args) => bootnode::run(args, out),
+        Command::Attach(_) | Command::Console(_) | Command::Js { .. } => {
             bail!("this command is not in this build yet")
         }
     }

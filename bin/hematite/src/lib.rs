@@ -6,6 +6,7 @@
 pub mod args;
 pub mod assemble;
 pub mod blocks;
+pub mod bootnode;
 pub mod command;
 pub mod config;
 pub mod datasets;
@@ -15,6 +16,8 @@ pub mod logging;
 pub mod machine;
 pub mod network;
 pub mod open;
+pub mod plain_http;
 pub mod progress;
+pub mod registrar;
 pub mod report;
 pub mod signals;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use txpool::Pool;
 
-use crate::{config::Config, report};
+use crate::{config::Config, plain_http, report};
 
 /// Nodes that wait to be called by the network.
 const FOUND_MAX: usize = 64;
@@ -28,6 +28,8 @@ const FOUND_MAX: usize = 64;
 const SEEK_PERIOD: Duration = Duration::from_secs(5);
 /// The names of bootnodes are resolved again after so many of these.
 const RESOLVE_ROUNDS: u32 = 6;
+/// Nodes of one registrar.
+const REGISTERED_MAX: usize = 64;
 /// The list of nodes to be connected to always, in geth's folder.
 const STATIC_NODES: &str = "static-nodes.json";
 
@@ -60,7 +62,7 @@ pub async fn start(
         listen: Some(SocketAddr::new(any_address(), port)),
         network_id,
         peers_max: config.network.peers_max,
-        named: static_nodes(&config.paths.nodekey.with_file_name(STATIC_NODES))?,
+        named: static_nodes(&config.paths.nodekey.with_file_name(STATIC_NODES)).await?,
         restrict: restrict.clone(),
         found,
     };
@@ -124,7 +126,7 @@ async fn seek(
     while shutdown.run_until_cancelled(period.tick()).await.is_some() {
         round += 1;
         if round % RESOLVE_ROUNDS == 1 {
-            let nodes = resolve_all(urls.clone()).await?;
+            let nodes = resolve_all(urls.clone()).await;
             if discovery.add_bootnodes(nodes).await.is_err() {
                 break;
             }
@@ -138,7 +140,7 @@ async fn seek(
 }
 
 /// The networks to keep to.
-fn restriction(config: &Config) -> Result<Option<NetRestrict>> {
+pub(crate) fn restriction(config: &Config) -> Result<Option<NetRestrict>> {
     let networks = &config.network.netrestrict;
     if networks.is_empty() {
         return Ok(None);
@@ -148,10 +150,9 @@ fn restriction(config: &Config) -> Result<Option<NetRestrict>> {
 }
 
 /// Where others reach this node: as told, or from where it reaches the first bootnode.
-fn external(config: &Config, bootnodes: &[NodeRecord]) -> Result<Option<IpAddr>> {
-    if let Some(ip) = config.network.nat.strip_prefix("extip:") {
-        let ip = ip.trim().parse();
-        return ip.map(Some).wrap_err("Option \"nat\": expected extip:<IP address>");
+pub(crate) fn external(config: &Config, bootnodes: &[NodeRecord]) -> Result<Option<IpAddr>> {
+    if let Some(ip) = external_ip(&config.network.nat)? {
+        return Ok(Some(ip));
     }
     let towards = |node: &NodeRecord| {
         let any: IpAddr = match node.ip {
@@ -165,24 +166,53 @@ fn external(config: &Config, bootnodes: &[NodeRecord]) -> Result<Option<IpAddr>>
     Ok(bootnodes.iter().find_map(towards).map(|address| address.ip()))
 }
 
-async fn resolve_all(urls: Vec<String>) -> Result<Vec<NodeRecord>> {
-    let resolving = move || {
-        let resolved = urls.iter().map(|url| resolve(url));
-        let usable = resolved.filter_map(|node| {
-            node.inspect_err(|error| {
-                tracing::error!(error = format!("{error:#}"), "Bootstrap URL invalid")
-            })
-            .ok()
-        });
-        usable.collect()
-    };
-    tokio::task::spawn_blocking(resolving).await.wrap_err("resolving bootnodes panicked")
+/// The address that `--nat` names; there is no port mapping behind its other forms.
+pub(crate) fn external_ip(nat: &str) -> Result<Option<IpAddr>> {
+    let Some(ip) = nat.strip_prefix("extip:") else { return Ok(None) };
+    ip.trim().parse().map(Some).wrap_err("Option \"nat\": expected extip:<IP address>")
 }
 
 /// Both families where the system has them.
-fn any_address() -> IpAddr {
+pub(crate) fn any_address() -> IpAddr {
     let has_v6 = Path::new("/proc/net/if_inet6").exists();
     if has_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}
+
+/// The nodes that URLs name: of nodes, or of registrars, which know some.
+pub(crate) async fn resolve_all(urls: Vec<String>) -> Vec<NodeRecord> {
+    let mut nodes = Vec::new();
+    for url in urls {
+        let resolved = match url.strip_prefix("http://") {
+            Some(registrar) => ask(registrar).await,
+            None => resolve(&url).await.map(|node| vec![node]),
+        };
+        match resolved {
+            Ok(resolved) => nodes.extend(resolved),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "Could not use bootnode URL");
+            }
+        }
+    }
+    nodes
+}
+
+/// What a registrar lists: URLs by comma.
+async fn ask(registrar: &str) -> Result<Vec<NodeRecord>> {
+    let host = registrar.trim_end_matches('/');
+    let address = address_of(host).await?;
+    let list = plain_http::fetch(address, host, "/").await?;
+    let mut nodes = Vec::new();
+    for url in list.trim().split(',').filter(|url| !url.is_empty()).take(REGISTERED_MAX) {
+        nodes.push(resolve(url.trim()).await?);
+    }
+    Ok(nodes)
+}
+
+/// The first address of `host:port`.
+async fn address_of(host: &str) -> Result<SocketAddr> {
+    let mut addresses =
+        tokio::net::lookup_host(host).await.wrap_err_with(|| format!("cannot resolve {host}"))?;
+    addresses.next().ok_or_else(|| eyre!("{host} has no address"))
 }
 
 /// Without discovery, bootnodes are peers like others.
@@ -193,7 +223,7 @@ async fn offer(
 ) -> Result<()> {
     let mut period = tokio::time::interval(SEEK_PERIOD * RESOLVE_ROUNDS);
     while shutdown.run_until_cancelled(period.tick()).await.is_some() {
-        for node in resolve_all(urls.clone()).await? {
+        for node in resolve_all(urls.clone()).await {
             if found.try_send(node).is_err() {
                 tracing::debug!(peer = ?node.id, "Kept a node for the next round");
             }
@@ -203,7 +233,7 @@ async fn offer(
 }
 
 /// A node by its URL, whose host may be a name.
-fn resolve(url: &str) -> Result<NodeRecord> {
+async fn resolve(url: &str) -> Result<NodeRecord> {
     if let Ok(node) = url.parse() {
         return Ok(node);
     }
@@ -212,17 +242,13 @@ fn resolve(url: &str) -> Result<NodeRecord> {
     let (id, rest) = url.split_once('@').ok_or_else(invalid)?;
     let (host, query) =
         rest.split_once('?').map_or((rest, None), |(host, query)| (host, Some(query)));
-    let address = host
-        .to_socket_addrs()
-        .wrap_err_with(|| format!("cannot resolve {host} of {url}"))?
-        .next()
-        .ok_or_else(|| eyre!("{host} of {url} has no address"))?;
+    let address = address_of(host).await.wrap_err_with(|| format!("in {url}"))?;
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     format!("{id}@{address}{query}").parse().wrap_err_with(|| format!("in {url}"))
 }
 
 /// The key that the node is known by: given, kept, or made and kept.
-fn node_key(config: &Config) -> Result<SecretKey> {
+pub(crate) fn node_key(config: &Config) -> Result<SecretKey> {
     if let Some(hex) = &config.network.nodekey_hex {
         return parse_key(hex.expose()).wrap_err("Option \"nodekeyhex\": invalid private key");
     }
@@ -241,13 +267,13 @@ fn node_key(config: &Config) -> Result<SecretKey> {
     }
 }
 
-fn parse_key(text: &str) -> Result<SecretKey> {
+pub(crate) fn parse_key(text: &str) -> Result<SecretKey> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text, &mut bytes).wrap_err("expected 64 hex digits")?;
     SecretKey::from_byte_array(&bytes).wrap_err("the number is out of range")
 }
 
-fn write_key(path: &Path, key: &SecretKey) -> Result<()> {
+pub(crate) fn write_key(path: &Path, key: &SecretKey) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -257,7 +283,7 @@ fn write_key(path: &Path, key: &SecretKey) -> Result<()> {
 }
 
 /// geth's list: URLs in a JSON array.
-fn static_nodes(path: &Path) -> Result<Vec<NodeRecord>> {
+async fn static_nodes(path: &Path) -> Result<Vec<NodeRecord>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -268,6 +294,10 @@ fn static_nodes(path: &Path) -> Result<Vec<NodeRecord>> {
     let Ok(urls) = serde_json::from_str::<Vec<String>>(&text) else {
         bail!("{} is no JSON array of enode URLs", path.display());
     };
-    let nodes = urls.iter().filter(|url| !url.is_empty()).map(|url| resolve(url));
-    nodes.collect::<Result<_>>().wrap_err_with(|| format!("in {}", path.display()))
+    let mut nodes = Vec::new();
+    for url in urls.iter().filter(|url| !url.is_empty()) {
+        let node = resolve(url).await;
+        nodes.push(node.wrap_err_with(|| format!("in {}", path.display()))?);
+    }
+    Ok(nodes)
 }

@@ -133,7 +133,11 @@ pub struct Pool {
     pub lifetime: Duration,
 }
 
-pub(super) fn network(args: &NetworkArgs, expand: &impl Fn(&Path) -> PathBuf) -> Result<Network> {
+pub(super) fn network(
+    args: &NetworkArgs,
+    role: Option<Role>,
+    expand: &impl Fn(&Path) -> PathBuf,
+) -> Result<Network> {
     let NetworkArgs {
         port,
         discovery_port,
@@ -157,7 +161,8 @@ pub(super) fn network(args: &NetworkArgs, expand: &impl Fn(&Path) -> PathBuf) ->
         let file = expand(file);
         ensure!(file.is_file(), "--nodekey {} is not a file", file.display());
     }
-    let port = port.unwrap_or(30_303);
+    // Where geth's `bootnode` listens.
+    let port = port.unwrap_or(if role == Some(Role::Bootnode) { 30_301 } else { 30_303 });
     Ok(Network {
         port,
         discovery_port: discovery_port.unwrap_or(port),
