@@ -14,7 +14,7 @@ use crate::harness::{
     branches::{Branches, CHAIN_ID, book_genesis, rlp, write},
     geth::{Geth, VERSIONS},
     key::{Key, raw},
-    node::{Node, finish, hematite, run, shown, succeed},
+    node::{Node, fail, finish, hematite, run, shown, succeed},
     rpc::{Rpc, number},
     text,
 };
@@ -213,4 +213,23 @@ fn nodes_find_each_other_through_a_bootnode_of_geths_name() {
     for node in nodes {
         node.stop_well();
     }
+}
+
+#[test]
+fn what_is_wrong_with_the_networks_flags_and_files_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let geth = folder.path().join("geth");
+    std::fs::create_dir(&geth).expect("a folder can be made");
+    let node = |flags: &[&str], words: &[&str]| {
+        let mut args = vec!["--genesis", "book", "--role", "tx", "--maxpeers", "1", "--port", "0"];
+        args.extend(["--http=false", "--datadir", text(folder.path())]);
+        args.extend(flags);
+        fail(&args, 2, words);
+    };
+    node(&["--nat", "extip:nowhere"], &["\"nat\"", "extip:<IP address>"]);
+    node(&["--netrestrict", "10.0.0.0/99"], &["\"netrestrict\"", "10.0.0.0/99"]);
+    std::fs::write(geth.join("static-nodes.json"), "[\"enode://x\"]").expect("it can be written");
+    node(&[], &["static-nodes.json", "enode://x is no enode URL"]);
+    std::fs::write(geth.join("nodekey"), "junk").expect("it can be written");
+    node(&[], &["is no node key", "remove it"]);
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    network::{any_address, external, node_key, resolve_all, restriction},
+    network::{any_address, configured, external, node_key, resolve_all, restriction},
     plain_http::{self, Answers, Text},
     signals,
 };
@@ -31,7 +31,7 @@ pub fn run(config: &Config) -> Result<()> {
 }
 
 async fn live(config: &Config) -> Result<()> {
-    let key = node_key(config)?;
+    let key = configured(node_key(config))?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
@@ -40,9 +40,9 @@ async fn live(config: &Config) -> Result<()> {
     let discovery = DiscoveryConfig {
         listen: SocketAddr::new(any_address(), port),
         tcp: 0,
-        external: external(config, &bootnodes)?.or_else(pod_address),
+        external: configured(external(config, &bootnodes))?.or_else(pod_address),
         bootnodes,
-        restrict: restriction(config)?,
+        restrict: configured(restriction(config))?,
         fork_id: None,
         // Nobody is called, so whom it finds is of no interest.
         found: mpsc::channel(1).0,

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use txpool::Pool;
 
-use crate::{config::Config, plain_http, report};
+use crate::{config::Config, exit::UsageError, plain_http, report};
 
 /// Nodes that wait to be called by the network.
 const FOUND_MAX: usize = 64;
@@ -48,10 +48,10 @@ pub async fn start(
     if config.network.peers_max == 0 || config.dev.is_some() {
         return Ok(None);
     }
-    let key = node_key(config)?;
+    let key = configured(node_key(config))?;
     let (found_sender, found) = mpsc::channel(FOUND_MAX);
     let port = config.network.port;
-    let restrict = restriction(config)?;
+    let restrict = configured(restriction(config))?;
     let fork_id = {
         let view = parts.0.view();
         view.spec.fork_id(view.head.number)
@@ -62,7 +62,7 @@ pub async fn start(
         listen: Some(SocketAddr::new(any_address(), port)),
         network_id,
         peers_max: config.network.peers_max,
-        named: static_nodes(&config.paths.nodekey.with_file_name(STATIC_NODES)).await?,
+        named: configured(static_nodes(&config.paths.nodekey.with_file_name(STATIC_NODES)).await)?,
         restrict: restrict.clone(),
         found,
     };
@@ -76,7 +76,7 @@ pub async fn start(
     // Names are looked up later: a start does not wait for other machines.
     let bootnodes: Vec<NodeRecord> = urls.iter().filter_map(|url| url.parse().ok()).collect();
     if config.network.discovery {
-        let external = external(config, &bootnodes)?;
+        let external = configured(external(config, &bootnodes))?;
         let udp = if config.network.discovery_port == port && port == 0 {
             tcp
         } else {
@@ -170,6 +170,11 @@ pub(crate) fn external(config: &Config, bootnodes: &[NodeRecord]) -> Result<Opti
 pub(crate) fn external_ip(nat: &str) -> Result<Option<IpAddr>> {
     let Some(ip) = nat.strip_prefix("extip:") else { return Ok(None) };
     ip.trim().parse().map(Some).wrap_err("Option \"nat\": expected extip:<IP address>")
+}
+
+/// What is wrong with a flag or a key file is a mistake of usage, and the exit code says so.
+pub(crate) fn configured<T>(read: Result<T>) -> Result<T> {
+    read.map_err(|error| UsageError(format!("{error:#}")).into())
 }
 
 /// Both families where the system has them.

@@ -42,6 +42,8 @@ use crate::{
 
 /// How often the machines are told that time passes.
 const TICK: Duration = Duration::from_millis(100);
+/// How long to wait when a connection cannot be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are no sessions yet, of those who call us.
 pub(crate) const PENDING_MAX: usize = 50;
 
@@ -423,7 +425,14 @@ pub(crate) fn head_of(view: &ChainView) -> Head {
 
 async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
     match listener {
-        Some(listener) => listener.accept().await,
+        Some(listener) => {
+            let accepted = listener.accept().await;
+            if accepted.is_err() {
+                // Without descriptors the next one fails at once, too.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            accepted
+        }
         None => std::future::pending().await,
     }
 }
