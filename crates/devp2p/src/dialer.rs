@@ -14,6 +14,8 @@ pub const CANDIDATES_MAX: usize = 256;
 pub const DIALS_MAX: usize = 16;
 /// A node that was found is not called again sooner, as in geth.
 const REDIAL_PERIOD: Duration = Duration::from_secs(35);
+/// Nodes differ by up to this, so that two that called each other at once do not do so again.
+const REDIAL_SPREAD: Duration = Duration::from_secs(10);
 /// A node that was named is called again this soon after the first failure, and later each time.
 const RETRY_PERIOD_MIN: Duration = Duration::from_secs(1);
 /// But never later than this.
@@ -57,6 +59,7 @@ pub struct Dialer {
     /// Whether we called.
     connected: HashMap<PeerId, bool>,
     recent: HashMap<PeerId, Instant>,
+    redial_period: Duration,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl Dialer {
             dialling: HashSet::new(),
             connected: HashMap::new(),
             recent: HashMap::new(),
+            redial_period: REDIAL_PERIOD + REDIAL_SPREAD * u32::from(own.to_bytes()[0]) / 256,
         }
     }
 
@@ -132,7 +136,8 @@ impl Dialer {
     }
 
     fn call(&mut self, now: Instant, calls: &mut Vec<NodeRecord>) {
-        self.recent.retain(|_, called| now.duration_since(*called) < REDIAL_PERIOD);
+        let period = self.redial_period;
+        self.recent.retain(|_, called| now.duration_since(*called) < period);
         let Self { named, dialling, connected, .. } = self;
         for (id, named) in named.iter() {
             let is_free = !dialling.contains(id) && !connected.contains_key(id);
@@ -218,7 +223,7 @@ mod tests {
         let failed = DialEvent::Answered { id: second, connected: false };
         assert_eq!(calls(&mut dialer, failed, now), []);
         assert_eq!(calls(&mut dialer, DialEvent::Found(node(2)), now), []);
-        now += REDIAL_PERIOD;
+        now += REDIAL_PERIOD + REDIAL_SPREAD;
         assert_eq!(calls(&mut dialer, DialEvent::Found(node(2)), now), [first]);
     }
 

@@ -234,10 +234,17 @@ impl Driver {
         if let Some(open) = self.open.values_mut().find(|open| open.session == session) {
             open.joined = true;
         }
-        if let Err(reason) = self.peers.admit(joined, self.dialer.is_named(id)) {
-            tracing::debug!(peer = ?id, %reason, "Refused peer");
-            joined.sender.disconnect(reason);
-            return;
+        match self.peers.admit(joined, self.dialer.is_named(id), Instant::now()) {
+            Ok(None) => {}
+            Ok(Some(old)) => {
+                self.drop_peer(old, DisconnectReason::AlreadyConnected, "it has a newer session");
+                self.forget(old);
+            }
+            Err(reason) => {
+                tracing::debug!(peer = ?id, %reason, "Refused peer");
+                joined.sender.disconnect(reason);
+                return;
+            }
         }
         self.dial(match identity.dialled {
             true => DialEvent::Answered { id, connected: true },
@@ -256,12 +263,8 @@ impl Driver {
 
     fn on_closed(&mut self, id: task::Id, reason: &str) {
         let Some(Open { session, dialled, joined: _ }) = self.open.remove(&id) else { return };
-        if let Some(peer) = self.peers.remove(session) {
-            let id = peer.identity.id;
+        if let Some(id) = self.forget(session) {
             tracing::debug!(peer = ?id, reason, "Removed peer");
-            self.on_sync(sync::Event::PeerLeft { peer: session });
-            self.forget_in_blocks(session);
-            self.on_transactions(tx::Event::PeerLeft { peer: session });
             self.dial(DialEvent::Ended(id));
             self.publish();
         } else {
@@ -270,6 +273,15 @@ impl Driver {
                 self.dial(DialEvent::Answered { id, connected: false });
             }
         }
+    }
+
+    /// Forgets a session that is over, and says whose it was.
+    fn forget(&mut self, session: SessionId) -> Option<PeerId> {
+        let peer = self.peers.remove(session)?;
+        self.on_sync(sync::Event::PeerLeft { peer: session });
+        self.forget_in_blocks(session);
+        self.on_transactions(tx::Event::PeerLeft { peer: session });
+        Some(peer.identity.id)
     }
 
     fn on_message(&mut self, session: SessionId, message: Message) {

@@ -144,7 +144,7 @@ pub async fn start(
     let seed = rand::random();
     let mut driver = Driver {
         dialer: Dialer::new(id, (config.peers_max / DIAL_RATIO).max(1)),
-        peers: Peers::new(config.peers_max),
+        peers: Peers::new(id, config.peers_max),
         sync: Sync::new(head),
         blocks: BlockGossip::new(head.number, seed),
         transactions: TransactionGossip::new(seed),

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use devp2p::{Capability, DisconnectReason, PeerId};
@@ -18,10 +19,15 @@ use crate::{
 /// Questions of one peer that wait for their answer, one of which is being worked on. geth has a
 /// handful open at most.
 const QUESTIONS_MAX: usize = 16;
+/// Two calls that cross each other become sessions within this time.
+const CROSSING_PERIOD: Duration = Duration::from_secs(20);
+/// How nodes that settle crossed calls as we do begin their name.
+const OWN_NAME: &str = "Hematite/";
 
 /// The peers, by session and by key.
 #[derive(Debug)]
 pub(crate) struct Peers {
+    own: PeerId,
     by_session: HashMap<SessionId, Peer>,
     by_id: HashMap<PeerId, SessionId>,
     places: usize,
@@ -35,6 +41,7 @@ pub(crate) struct Peer {
     pub(crate) named: bool,
     pub(crate) head: B256,
     pub(crate) td: TotalDifficulty,
+    since: Instant,
     /// The first is being worked on.
     questions: VecDeque<Box<Message>>,
     /// Transactions without a valid signature that it sent.
@@ -67,18 +74,27 @@ pub struct PeerInfo {
 }
 
 impl Peers {
-    pub(crate) fn new(places: usize) -> Self {
-        Self { by_session: HashMap::new(), by_id: HashMap::new(), places }
+    pub(crate) fn new(own: PeerId, places: usize) -> Self {
+        Self { own, by_session: HashMap::new(), by_id: HashMap::new(), places }
     }
 
-    /// Takes a peer in, unless it is here already or there is no room. Whom the operator named
-    /// has room always.
-    pub(crate) fn admit(&mut self, joined: &Joined, named: bool) -> Result<(), DisconnectReason> {
+    /// Takes a peer in, unless there is no room; whom the operator named has room always. Of two
+    /// sessions with one node only one stays: if that is the new one, the old one is returned, to
+    /// be closed.
+    pub(crate) fn admit(
+        &mut self,
+        joined: &Joined,
+        named: bool,
+        now: Instant,
+    ) -> Result<Option<SessionId>, DisconnectReason> {
         let id = joined.identity.id;
-        if self.by_id.contains_key(&id) {
+        let old = self.by_id.get(&id).copied();
+        if let Some(old) = old.and_then(|old| self.by_session.get(&old))
+            && !gives_way(self.own, &old.identity, now - old.since, &joined.identity)
+        {
             return Err(DisconnectReason::AlreadyConnected);
         }
-        if self.by_session.len() >= self.places && !named {
+        if old.is_none() && self.by_session.len() >= self.places && !named {
             return Err(DisconnectReason::TooManyPeers);
         }
         let peer = Peer {
@@ -87,17 +103,22 @@ impl Peers {
             named,
             head: joined.status.head,
             td: joined.status.td,
+            since: now,
             questions: VecDeque::new(),
             forgeries: 0,
         };
         self.by_id.insert(id, joined.session);
         self.by_session.insert(joined.session, peer);
-        Ok(())
+        Ok(old)
     }
 
+    /// Removes a peer. Whether another session with the same node stays is for
+    /// [`Self::session_of`] to tell.
     pub(crate) fn remove(&mut self, session: SessionId) -> Option<Peer> {
         let peer = self.by_session.remove(&session)?;
-        self.by_id.remove(&peer.identity.id);
+        if self.by_id.get(&peer.identity.id) == Some(&session) {
+            self.by_id.remove(&peer.identity.id);
+        }
         Some(peer)
     }
 
@@ -153,6 +174,70 @@ impl Peer {
             version,
             head,
             td,
+        }
+    }
+}
+
+/// Whether a session of this age gives way to a newer one with the same node.
+///
+/// geth lets nobody get as far as a second session, so a newer one means that it has lost the
+/// older one, as does a node that was started again. Nodes of our kind can call each other at the
+/// same moment and see the two sessions in different order: both keep the one that the smaller
+/// key called for, or each would close the one that the other keeps.
+fn gives_way(own: PeerId, old: &Identity, age: Duration, new: &Identity) -> bool {
+    let is_crossing =
+        old.dialled != new.dialled && new.name.starts_with(OWN_NAME) && age < CROSSING_PERIOD;
+    !is_crossing || new.dialled == (own < new.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use secp256k1::SecretKey;
+
+    use super::*;
+
+    fn identity(id: PeerId, name: &str, dialled: bool) -> Identity {
+        let address = ([127, 0, 0, 1], 30_303).into();
+        Identity {
+            id,
+            name: name.to_owned(),
+            capabilities: Vec::new(),
+            address,
+            local_address: address,
+            dialled,
+            version: EthVersion::Eth68,
+        }
+    }
+
+    #[test]
+    fn both_ends_of_crossed_calls_keep_the_same_one_whichever_they_see_first() {
+        let [one, two] =
+            [3, 4].map(|byte| PeerId::of(&SecretKey::from_slice(&[byte; 32]).unwrap()));
+        let name = "Hematite/v0.1.0";
+        // The call that stays, by who called.
+        let kept = |own, other, first_dialled: bool| {
+            let old = identity(other, name, first_dialled);
+            let new = identity(other, name, !first_dialled);
+            let gave = gives_way(own, &old, Duration::ZERO, &new);
+            let dialled = if gave { new.dialled } else { old.dialled };
+            if dialled { own } else { other }
+        };
+        let orders = [(false, false), (false, true), (true, false), (true, true)];
+        for (at_one, at_two) in orders {
+            assert_eq!(kept(one, two, at_one), kept(two, one, at_two));
+        }
+    }
+
+    #[test]
+    fn an_old_session_gives_way_to_a_node_that_was_started_again_and_to_any_of_geth() {
+        let [own, other] =
+            [3, 4].map(|byte| PeerId::of(&SecretKey::from_slice(&[byte; 32]).unwrap()));
+        for (name, age) in [("Hematite/v0.1.0", CROSSING_PERIOD), ("Geth/v1.10.26", Duration::ZERO)]
+        {
+            for (old, new) in [(false, false), (false, true), (true, false), (true, true)] {
+                let [old, new] = [old, new].map(|dialled| identity(other, name, dialled));
+                assert!(gives_way(own, &old, age, &new));
+            }
         }
     }
 }
