@@ -61,11 +61,18 @@ async fn live(config: &Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
-    let (node, thread) = start(config, &mut tasks, &shutdown).await?;
-    report::ready(config, &node, started);
-    let failure = first_failure(&mut tasks, &shutdown).await;
+    let (core, thread) = open(config).await?;
+    let (node, failure) = match start(config, core, &mut tasks, &shutdown).await {
+        Ok(node) => {
+            report::ready(config, &node, started);
+            let failure = first_failure(&mut tasks, &shutdown).await;
+            tracing::info!("Got interrupt, shutting down...");
+            (Some(node), failure)
+        }
+        Err(error) => (None, Err(error)),
+    };
     shutdown.cancel();
-    tracing::info!("Got interrupt, shutting down...");
+    // A process that ends while its database is open may crash in RocksDB's threads.
     let stopped = stop(node, thread, tasks);
     match tokio::time::timeout(GRACE_PERIOD, stopped).await {
         Ok(result) => failure.and(result),
@@ -85,20 +92,34 @@ pub struct Node {
     server: Option<RpcServer>,
 }
 
-async fn start(
-    config: &Config,
-    tasks: &mut JoinSet<Result<()>>,
-    shutdown: &CancellationToken,
-) -> Result<(Node, ChainThread)> {
+/// What the other parts stand on.
+struct Core {
+    chain: ChainHandle,
+    engine: Arc<Engine>,
+    keystore: Arc<Keystore>,
+    is_rolled_back: bool,
+}
+
+async fn open(config: &Config) -> Result<(Core, ChainThread)> {
     let importer = {
         let config = config.clone();
         let opening = move || open_chain(&config, node_default(&config));
         tokio::task::spawn_blocking(opening).await.wrap_err("opening the chain panicked")??
     };
-    let rolled_back = is_rolled_back(&importer);
+    let is_rolled_back = is_rolled_back(&importer);
     let engine = engine(config);
     let keystore = Arc::new(Keystore::open(&config.paths.keystore)?);
     let (chain, thread) = chain::spawn(importer).wrap_err("cannot start the chain's thread")?;
+    Ok((Core { chain, engine, keystore, is_rolled_back }, thread))
+}
+
+async fn start(
+    config: &Config,
+    core: Core,
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) -> Result<Node> {
+    let Core { chain, engine, keystore, is_rolled_back } = core;
     let pool = {
         let (config, chain) = (pool_config(config), chain.clone());
         let opening = move || Pool::new(config, chain);
@@ -114,7 +135,7 @@ async fn start(
     let parts = (chain.clone(), pool.clone(), engine.clone());
     let id = network_id(config, &chain);
     let network = network::start(config, parts, id, tasks, shutdown).await?;
-    let mines = (config.mining.enabled || config.dev.is_some()) && !rolled_back;
+    let mines = (config.mining.enabled || config.dev.is_some()) && !is_rolled_back;
     let miner = if mines {
         let worker_parts = (chain.clone(), pool.clone(), engine);
         Some(start_miner(config, worker_parts, &keystore, tasks, shutdown)?)
@@ -127,7 +148,7 @@ async fn start(
         None => None,
     };
     let http = server.as_ref().and_then(RpcServer::http_address);
-    Ok((Node { chain, http, miner, server }, thread))
+    Ok(Node { chain, http, miner, server })
 }
 
 /// Forgets decrypted keys whose lease is over, used or not.
@@ -167,8 +188,15 @@ async fn first_failure(
 }
 
 /// Upstream first: RPC, then miner and pool, then the chain, which closes the database.
-async fn stop(node: Node, thread: ChainThread, mut tasks: JoinSet<Result<()>>) -> Result<()> {
-    let Node { chain, http: _, miner, server } = node;
+async fn stop(
+    node: Option<Node>,
+    thread: ChainThread,
+    mut tasks: JoinSet<Result<()>>,
+) -> Result<()> {
+    let (started, server) = match node {
+        Some(Node { chain, http: _, miner, server }) => (Some((chain, miner)), server),
+        None => (None, None),
+    };
     if let Some(server) = server {
         server.stopped().await;
     }
@@ -178,8 +206,7 @@ async fn stop(node: Node, thread: ChainThread, mut tasks: JoinSet<Result<()>>) -
             ended.unwrap_or_else(|panic| Err(eyre!("a part of the node panicked: {panic}")));
         failure = failure.and(ended);
     }
-    drop(miner);
-    drop(chain);
+    drop(started);
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     let joined: Result<(), ImportError> = joined.wrap_err("the chain panicked")?;
     joined.wrap_err("the chain stopped")?;

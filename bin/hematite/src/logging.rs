@@ -13,6 +13,10 @@ use tracing_subscriber::{
 pub use self::terminal::Terminal;
 use crate::args::{LogFormatArg, Surroundings};
 
+/// Whose lines below warnings are left out.
+const DEPENDENCIES: [&str; 7] =
+    ["alloy_trie", "hyper", "hyper_util", "jsonrpsee", "jsonrpsee_server", "tower", "mio"];
+
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogConfig {
@@ -73,7 +77,7 @@ fn filter(verbosity: u8, override_by: Option<&str>) -> Result<EnvFilter> {
     // All it has to say is that a client asked for too large an answer, which the client is told.
     let mut directives = format!("{level},jsonrpsee-core=off");
     if verbosity >= 3 {
-        for dependency in ["hyper", "hyper_util", "jsonrpsee", "jsonrpsee_server", "tower", "mio"] {
+        for dependency in DEPENDENCIES {
             directives.push_str(&format!(",{dependency}=warn"));
         }
     }

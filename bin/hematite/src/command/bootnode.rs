@@ -20,6 +20,12 @@ use crate::{
     signals,
 };
 
+/// What geth's tool says when it runs.
+const NOTE: &str = "\
+Note: you're using cmd/bootnode, a developer tool.
+We recommend using a regular node as bootstrap node for production deployments.
+";
+
 /// Does what the flags say.
 ///
 /// # Errors
@@ -92,13 +98,10 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
             )
         })?;
     let own = NodeRecord { tcp: 0, ..discovery.node() };
-    writeln!(out, "{own}")?;
-    writeln!(out, "Note: you're using cmd/bootnode, a developer tool.")?;
-    writeln!(
-        out,
-        "We recommend using a regular node as bootstrap node for production deployments."
-    )?;
-    out.flush()?;
+    // Whoever reads the URL may close the pipe then; others still need the bootnode.
+    if let Err(error) = write!(out, "{own}\n{NOTE}").and_then(|()| out.flush()) {
+        tracing::debug!(%error, "Nobody reads the URL");
+    }
     run.await;
     Ok(())
 }
