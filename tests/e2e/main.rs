@@ -7,10 +7,13 @@
 mod bad_input;
 mod bench;
 mod chains;
+#[path = "../conformance.rs"]
+mod conformance;
 mod dags;
 mod damage;
 mod dev;
 mod harness;
+mod interop;
 mod keystores;
 mod kills;
 mod kills_of_imports;

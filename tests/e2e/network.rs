@@ -1,12 +1,6 @@
 //! Nodes of ours and real geths of both ages as one network.
 
-use std::{
-    io::{BufRead, BufReader},
-    os::unix::fs::symlink,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{os::unix::fs::symlink, process::Command, time::Duration};
 
 use serde_json::json;
 
@@ -14,7 +8,8 @@ use crate::harness::{
     branches::{Branches, CHAIN_ID, book_genesis, rlp, write},
     geth::{Geth, VERSIONS},
     key::{Key, raw},
-    node::{Node, fail, finish, hematite, run, shown, succeed},
+    network::{Bootnode, start},
+    node::{fail, finish, hematite, run, shown, succeed},
     rpc::{Rpc, number},
     text,
 };
@@ -24,15 +19,6 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Blocks to catch up with, more than one batch of headers and of bodies. They carry no seals: geth
 /// imports such a file, but as a node it always asks for seals, so it cannot fetch them.
 const BLOCKS: u64 = 420;
-
-/// A node of ours that takes peers on this machine.
-fn start(genesis: &str, datadir: &Path, args: &[&str]) -> Node {
-    let mut all = vec!["--genesis", genesis, "--datadir", text(datadir)];
-    all.extend(["--maxpeers", "10", "--port", "0", "--nat", "extip:127.0.0.1"]);
-    all.extend(["--networkid", "27587"]);
-    all.extend(args);
-    Node::start(&all)
-}
 
 fn hash_of(rpc: &mut Rpc, height: u64) -> String {
     let block = rpc.call("eth_getBlockByNumber", json!([format!("{height:#x}"), false]));
@@ -146,36 +132,6 @@ fn a_port_that_is_taken_is_said_with_the_way_out() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("cannot listen on port {port} for peers")), "{said}");
     assert!(said.contains("--port takes another"), "{said}");
-}
-
-/// A bootnode by geth's name. Killed when dropped.
-struct Bootnode {
-    child: Child,
-    url: String,
-}
-
-impl Bootnode {
-    fn start(program: &Path, key: &str) -> Self {
-        let mut child = Command::new(program)
-            .args(["-nodekey", key, "-addr", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the bootnode starts");
-        let mut url = String::new();
-        let mut out = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
-        out.read_line(&mut url).expect("the bootnode says its URL");
-        Self { child, url: url.trim_end().to_owned() }
-    }
-}
-
-impl Drop for Bootnode {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

@@ -1,18 +1,15 @@
-//! Where the vectors are: unpacked folders, or archives that are unpacked once into a cache.
+//! The files of vectors.
 
 use std::{
-    env, fs,
-    fs::File,
-    io::{self, BufReader},
+    fs,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
+
+use crate::conformance::{folder_of, root};
 
 /// The archives, without their endings.
 const ARCHIVES: [&str; 5] =
     ["ethereum-tests", "legacytests", "realchain", "jsonrpc", "geth-testdata"];
-
-const ENDING: &str = ".tar.zst";
 
 /// One file of the data.
 #[derive(Debug)]
@@ -52,54 +49,6 @@ pub(crate) fn files() -> Result<Vec<DataFile>, String> {
     }
     files.sort_by(|a, b| b.weight().cmp(&a.weight()).then_with(|| a.name.cmp(&b.name)));
     Ok(files)
-}
-
-fn root() -> PathBuf {
-    match env::var_os("CONFORMANCE_DIR").filter(|value| !value.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance"),
-    }
-}
-
-/// The unpacked folder of an archive; `None` if there is neither.
-fn folder_of(root: &Path, archive: &str) -> Result<Option<PathBuf>, String> {
-    let unpacked = root.join(archive);
-    if unpacked.is_dir() {
-        return Ok(Some(unpacked));
-    }
-    let packed = root.join(format!("{archive}{ENDING}"));
-    if !packed.is_file() {
-        return Ok(None);
-    }
-    unpack_once(&packed, archive)
-        .map(Some)
-        .map_err(|error| format!("{} cannot be unpacked: {error}", packed.display()))
-}
-
-/// Unpacks into a folder that is named after the archive's size and age, unless it is there.
-fn unpack_once(packed: &Path, archive: &str) -> io::Result<PathBuf> {
-    let meta = fs::metadata(packed)?;
-    let age = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let home = env::var_os("HOME").map_or_else(env::temp_dir, PathBuf::from);
-    let cache = home.join(".cache/hematite/conformance");
-    let folder = cache.join(format!("{archive}-{}-{age}", meta.len()));
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let part = cache.join(format!("{archive}.part-{}", std::process::id()));
-    if part.exists() {
-        fs::remove_dir_all(&part)?;
-    }
-    fs::create_dir_all(&part)?;
-    let packed = BufReader::new(File::open(packed)?);
-    let plain = ruzstd::decoding::StreamingDecoder::new(packed).map_err(io::Error::other)?;
-    tar::Archive::new(plain).unpack(&part)?;
-    match fs::rename(&part, &folder) {
-        // Somebody else was faster.
-        Err(_) if folder.is_dir() => fs::remove_dir_all(&part)?,
-        renamed => renamed?,
-    }
-    Ok(folder)
 }
 
 fn collect(folder: &Path, name: &str, files: &mut Vec<DataFile>) {

@@ -9,6 +9,8 @@ mod basic;
 mod blockchain;
 mod chains;
 mod classify;
+#[path = "../conformance.rs"]
+mod conformance;
 mod data;
 mod difficulty;
 mod genesis;

@@ -15,7 +15,7 @@ use crate::args::{LogFormatArg, Surroundings};
 
 /// Whose lines below warnings are left out.
 const DEPENDENCIES: [&str; 7] =
-    ["alloy_trie", "hyper", "hyper_util", "jsonrpsee", "jsonrpsee_server", "tower", "mio"];
+    ["hyper", "hyper_util", "jsonrpsee", "jsonrpsee_server", "mio", "tower", "trie"];
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -320,7 +320,11 @@ impl HandshakeError {
         match self {
             Self::Refused(reason) => Some(*reason),
             Self::Hello(error) => Some(error.reason()),
-            Self::NoHello => Some(DisconnectReason::BreachOfProtocol),
+            // What is too large to be read is on its way, and has to be taken off the wire, or the
+            // peer learns nothing but that the connection was reset.
+            Self::NoHello | Self::Rlpx(RlpxError::FrameTooLarge { .. }) => {
+                Some(DisconnectReason::BreachOfProtocol)
+            }
             Self::Timeout | Self::Rlpx(_) | Self::Disconnected(_) => None,
         }
     }

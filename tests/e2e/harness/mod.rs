@@ -4,9 +4,11 @@ pub(crate) mod branches;
 pub(crate) mod clients;
 pub(crate) mod geth;
 pub(crate) mod key;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod random;
 pub(crate) mod rpc;
+pub(crate) mod sealed;
 pub(crate) mod sealing;
 
 use std::path::{Path, PathBuf};

@@ -8,13 +8,17 @@ const ROUNDS: u64 = 3;
 /// Rounds of killing when time does not matter.
 const ROUNDS_LONG: u64 = 50;
 
+/// Whether there is time for everything.
+pub(crate) fn is_long() -> bool {
+    std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long")
+}
+
 /// How often a node is killed in a test.
 pub(crate) fn rounds() -> u64 {
     if let Ok(text) = std::env::var("HEMATITE_ROUNDS") {
         return text.parse().expect("HEMATITE_ROUNDS is a number");
     }
-    let long = std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long");
-    if long { ROUNDS_LONG } else { ROUNDS }
+    if is_long() { ROUNDS_LONG } else { ROUNDS }
 }
 
 /// Numbers that a seed repeats (xorshift64*, Vigna 2016).

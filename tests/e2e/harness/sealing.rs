@@ -25,7 +25,7 @@ const CHUNK_NONCES: u64 = 1 << 18;
 const WORK_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The dataset of the first epoch, made once for all tests and nodes that seal.
-static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
+pub(crate) static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
     let cache = LightCache::generate(Epoch::new(0));
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let (progress, stop) = (Progress::default(), AtomicBool::new(false));
