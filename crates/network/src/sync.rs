@@ -254,6 +254,12 @@ impl Sync {
         }
     }
 
+    /// How many imports are not answered.
+    #[must_use]
+    pub fn imports(&self) -> usize {
+        self.importing.len()
+    }
+
     /// Takes an event in. `known` tells the hash of the canonical block with a number.
     pub fn on(
         &mut self,

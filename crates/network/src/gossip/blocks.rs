@@ -253,6 +253,11 @@ impl BlockGossip {
         }
     }
 
+    /// How many blocks are wanted, pending and orphaned.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        (self.wanted.len(), self.pending.len(), self.held.len())
+    }
+
     /// Takes an event in. `stored` tells whether this node has a block, canonical or not.
     pub fn on(
         &mut self,

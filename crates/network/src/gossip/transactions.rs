@@ -218,6 +218,11 @@ impl TransactionGossip {
         }
     }
 
+    /// How many announced transactions nobody has delivered.
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted.len()
+    }
+
     /// Takes an event in. `pooled` tells whether the pool has a transaction.
     pub fn on(
         &mut self,
