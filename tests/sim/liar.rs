@@ -17,7 +17,7 @@ pub(crate) enum Lie {
     WrongBodies,
     /// Claims more work than there is.
     WrongTotalDifficulty,
-    /// Sends blocks with a wrong state.
+    /// Sends blocks that show only when they are executed that they are invalid, and others.
     InvalidBlocks,
     /// Answers nothing at all, and claims a head that does not exist.
     Stalls,
@@ -75,6 +75,9 @@ impl Lie {
             Self::InvalidBlocks => {
                 let mut header = next.header().clone();
                 header.state_root = B256::from(rng.random::<[u8; 32]>());
+                if rng.random_bool(0.2) {
+                    header.gas_limit += header.gas_limit / 2;
+                }
                 let block = SealedBlock::seal_slow(Block { header, body: next.body().clone() });
                 let td = TotalDifficulty::new(U256::from(1_u64 << 30));
                 Some(Message::NewBlock { block: Arc::new(block), td })

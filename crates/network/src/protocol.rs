@@ -336,9 +336,6 @@ impl Protocol {
                     turn.actions.push(Action::Drop { peer, fault: Fault::Forgeries });
                 }
             }
-            Done::Mined(hashes) => {
-                self.on_transactions(tx_gossip::Event::Gone { hashes }, turn);
-            }
             // The chain will notice, too, and stop the node.
             Done::Failed(error) => tracing::error!(%error, "Could not read the chain"),
         }

@@ -39,6 +39,8 @@ const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 const BELOW_MAX: u64 = 7;
 /// How far above the head a block is still of use; geth's. Beyond is for the sync.
 const ABOVE_MAX: u64 = 32;
+/// How many invalid blocks are remembered.
+const INVALID_MAX: usize = 64;
 /// A peer with as many faults is dropped.
 const FAULTS_MAX: u8 = 3;
 
@@ -49,10 +51,11 @@ pub struct BlockGossip {
     number: u64,
     peers: BTreeMap<SessionId, Peer>,
     wanted: HashMap<B256, Wanted>,
-    /// What is being verified or imported, and who gave it.
-    pending: HashMap<B256, SessionId>,
+    /// What is being verified or imported.
+    pending: HashMap<B256, Pending>,
     /// What came before its parent was imported.
     held: Vec<Held>,
+    invalid: Recent,
     rng: StdRng,
     requests: u64,
 }
@@ -119,7 +122,9 @@ pub enum Event {
         /// The block.
         block: BlockNumHash,
     },
-    /// A block of [`Action::Verify`] did not get into the chain.
+    /// A block of [`Action::Verify`] did not get into the chain. Its giver is to blame for what
+    /// shows before [`Event::Verified`]; what only its execution shows, nobody knows who passes a
+    /// block on.
     Rejected {
         /// The block.
         hash: B256,
@@ -229,6 +234,14 @@ struct Peer {
     faults: u8,
 }
 
+/// A block that is being verified or imported.
+#[derive(Debug)]
+struct Pending {
+    /// Who gave it.
+    peer: SessionId,
+    is_verified: bool,
+}
+
 /// A block that waits for its parent.
 #[derive(Debug)]
 struct Held {
@@ -248,6 +261,7 @@ impl BlockGossip {
             wanted: HashMap::default(),
             pending: HashMap::default(),
             held: vec![],
+            invalid: Recent::new(INVALID_MAX),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
         }
@@ -284,6 +298,9 @@ impl BlockGossip {
                 self.on_bodies((peer, request), bodies, stored, actions);
             }
             Event::Verified { hash } => {
+                if let Some(pending) = self.pending.get_mut(&hash) {
+                    pending.is_verified = true;
+                }
                 let (few, _) = self.split(hash);
                 self.relay(few, hash, actions);
             }
@@ -323,8 +340,8 @@ impl BlockGossip {
             self.drop_peer(id, BlockFault::TotalDifficulty, actions);
             return;
         };
-        let is_wanted =
-            self.is_near(block.header().number) && !self.is_pending(&hash) && !stored(&hash);
+        let is_known = self.is_pending(&hash) || self.invalid.contains(&hash) || stored(&hash);
+        let is_wanted = self.is_near(block.header().number) && !is_known;
         // A wrong body says nothing about the block: somebody else may have the right one.
         if is_wanted && !fits(block.header(), block.body()) {
             self.fault(id, BlockFault::WrongBody, actions);
@@ -352,6 +369,10 @@ impl BlockGossip {
             return;
         }
         self.settle(&block.hash());
+        if self.invalid.contains(&block.header().parent_hash) {
+            self.invalid.insert(block.hash());
+            return;
+        }
         if stored(&block.header().parent_hash) {
             self.verify(peer, block, actions);
             return;
@@ -379,11 +400,11 @@ impl BlockGossip {
     }
 
     fn verify(&mut self, peer: SessionId, block: Arc<SealedBlock>, actions: &mut Vec<Action>) {
-        let theirs = self.pending.values().filter(|giver| **giver == peer).count();
+        let theirs = self.pending.values().filter(|pending| pending.peer == peer).count();
         if theirs >= PENDING_MAX {
             return;
         }
-        self.pending.insert(block.hash(), peer);
+        self.pending.insert(block.hash(), Pending { peer, is_verified: false });
         actions.push(Action::Verify { peer, block });
     }
 
@@ -401,7 +422,9 @@ impl BlockGossip {
         }
         for block in blocks {
             let is_near = self.is_near(block.number);
-            let is_here = self.is_pending(&block.hash) || stored(&block.hash);
+            let is_here = self.is_pending(&block.hash)
+                || self.invalid.contains(&block.hash)
+                || stored(&block.hash);
             let Some(peer) = self.peers.get_mut(&id) else { return };
             peer.known.insert(block.hash);
             let is_full = peer.announced.len() >= ANNOUNCED_MAX;
@@ -414,10 +437,11 @@ impl BlockGossip {
     }
 
     fn on_rejected(&mut self, hash: B256, is_invalid: bool, actions: &mut Vec<Action>) {
-        let giver = self.pending.remove(&hash);
+        let pending = self.pending.remove(&hash);
         if is_invalid {
+            self.invalid.insert(hash);
             self.held.retain(|held| held.block.header().parent_hash != hash);
-            if let Some(peer) = giver {
+            if let Some(Pending { peer, is_verified: false }) = pending {
                 self.drop_peer(peer, BlockFault::InvalidBlock { hash }, actions);
             }
         }

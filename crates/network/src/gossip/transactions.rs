@@ -100,16 +100,11 @@ pub enum Event {
     Pooled {
         /// The transactions, with their metadata.
         transactions: Vec<AnnouncedTransaction>,
-        /// Whether they are this node's own: announced every minute until they are gone.
+        /// Whether they are this node's own: announced every minute while the pool has them.
         own: bool,
     },
     /// The pool refused these.
     Refused {
-        /// Their hashes.
-        hashes: Vec<B256>,
-    },
-    /// These are mined, or left the pool.
-    Gone {
         /// Their hashes.
         hashes: Vec<B256>,
     },
@@ -260,11 +255,6 @@ impl TransactionGossip {
                 for hash in hashes {
                     self.refused.insert(hash);
                     self.settle(&hash);
-                }
-            }
-            Event::Gone { hashes } => {
-                for hash in &hashes {
-                    self.own.remove(hash);
                 }
             }
             Event::Tick => self.on_tick(now, pooled, actions),
@@ -433,6 +423,8 @@ impl TransactionGossip {
         pooled: &mut dyn FnMut(&B256) -> bool,
         actions: &mut Vec<Action>,
     ) {
+        // Asking the pool misses nothing: there are many ways out of it.
+        self.own.retain(|hash, own| now < own.due || pooled(hash));
         let due: Vec<AnnouncedTransaction> =
             self.own.values_mut().filter_map(|own| own.repeat(now)).collect();
         let all = self.peers.keys().flat_map(|peer| due.iter().map(|tx| (*peer, *tx))).collect();

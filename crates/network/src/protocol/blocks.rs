@@ -33,7 +33,6 @@ impl Protocol {
                 self.on_blocks(Event::Sealed { block: *block }, turn);
             }
         }
-        self.forget_mined(change, turn);
     }
 
     /// After a sync: others may not have heard of the head.

@@ -28,13 +28,6 @@ pub enum Job {
         /// The transactions.
         transactions: Vec<Transaction>,
     },
-    /// Look up what is in blocks that became canonical.
-    ListMined {
-        /// Where they are.
-        view: Arc<ChainView>,
-        /// The blocks.
-        blocks: Vec<BlockNumHash>,
-    },
 }
 
 /// What came of a job, or of the import of a block.
@@ -60,8 +53,6 @@ pub enum Done {
         /// How many had no valid signature.
         forged: usize,
     },
-    /// These transactions are in blocks that became canonical.
-    Mined(Vec<B256>),
     /// The database failed.
     Failed(StorageError),
 }
@@ -73,7 +64,6 @@ impl Job {
         let done = match self {
             Self::Verify { block, view } => verify(block, &view, engine),
             Self::Admit { peer, transactions } => Ok(admit(peer, transactions, pool)),
-            Self::ListMined { view, blocks } => list_mined(&view, &blocks),
         };
         done.unwrap_or_else(Done::Failed)
     }
@@ -121,14 +111,4 @@ fn admit(peer: SessionId, transactions: Vec<Transaction>, pool: &Pool) -> Done {
     let forged = answers.iter().filter(forged).count();
     let refused = hashes.into_iter().zip(answers).filter(|(_, answer)| answer.is_err());
     Done::Admitted { peer, refused: refused.map(|(hash, _)| hash).collect(), forged }
-}
-
-fn list_mined(view: &ChainView, blocks: &[BlockNumHash]) -> Result<Done, StorageError> {
-    let mut mined = Vec::new();
-    for block in blocks {
-        if let Some(body) = view.db.body(block.hash)? {
-            mined.extend(body.transactions.iter().map(|tx| *tx.tx_hash()));
-        }
-    }
-    Ok(Done::Mined(mined))
 }

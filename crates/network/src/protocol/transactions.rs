@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chain::ChainEvent;
 use primitives::B256;
 use txpool::{Origin, PooledTransaction};
 
@@ -35,14 +34,6 @@ impl Protocol {
                 let transactions = pooled.iter().map(of).collect();
                 self.on_transactions(Event::Pooled { transactions, own }, turn);
             }
-        }
-    }
-
-    /// Transactions that are in a block need not be announced again.
-    pub(super) fn forget_mined(&mut self, change: &ChainEvent, turn: &mut Turn<'_>) {
-        if !turn.pool.local_senders().is_empty() {
-            let (view, blocks) = (Arc::clone(&change.view), change.adopted.clone());
-            turn.actions.push(Action::Start(Job::ListMined { view, blocks }));
         }
     }
 

@@ -215,6 +215,21 @@ fn drops_the_giver_of_an_invalid_block_and_not_of_an_early_one() {
 }
 
 #[test]
+fn blames_nobody_for_what_only_execution_shows() {
+    let mut world = World::new(3);
+    let bad = block(101);
+    let hash = bad.hash();
+    world.send(0, &bad);
+    world.feed(Event::Verified { hash });
+    assert_eq!(world.feed(Event::Rejected { hash, is_invalid: true }), vec![]);
+    assert_eq!(world.send(1, &bad), vec![], "it is looked at once");
+    let child = block_on(hash, 102, 0);
+    assert_eq!(world.send(1, &child), vec![]);
+    assert_eq!(world.send(2, &block_on(child.hash(), 103, 0)), vec![]);
+    assert!(world.gossip.held.is_empty());
+}
+
+#[test]
 fn holds_a_block_until_its_parent_is_imported() {
     let mut world = World::new(1);
     let first = block(101);

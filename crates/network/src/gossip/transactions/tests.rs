@@ -242,16 +242,18 @@ fn never_fetches_what_the_pool_has_or_refused() {
 }
 
 #[test]
-fn announces_own_transactions_every_minute_until_they_are_gone() {
+fn announces_own_transactions_every_minute_while_the_pool_has_them() {
     let mut world = World::new(3, EthVersion::Eth65);
+    world.pool.extend(announced(2, 100).iter().map(|tx| tx.hash));
     world.feed(Event::Pooled { transactions: announced(1, 100), own: true });
     world.feed(Event::Pooled { transactions: announced(2, 100), own: false });
     assert_eq!(world.after(Duration::from_millis(59_999)), vec![]);
     let again = world.after(Duration::from_millis(1));
     assert_eq!(told(&again), (0, 3));
     assert_eq!(told(&world.after(REPEAT)), (0, 3));
-    world.feed(Event::Gone { hashes: vec![announced(1, 100)[0].hash] });
+    world.pool.clear();
     assert_eq!(world.after(REPEAT), vec![]);
+    assert!(world.gossip.own.is_empty());
 }
 
 #[test]
