@@ -28,6 +28,8 @@ use crate::{
 const KNOWN_MAX: usize = 32_768;
 /// How many transactions that the pool refused are remembered, so that they are not fetched again.
 const REFUSED_MAX: usize = 32_768;
+/// How many transactions are remembered to have been passed on.
+const SPREAD_MAX: usize = 32_768;
 /// How many announced transactions of a peer wait to be fetched; geth's.
 const ANNOUNCED_MAX: usize = 4096;
 /// How many bytes of transactions go into one message, if there is more than one; geth's.
@@ -52,6 +54,8 @@ pub struct TransactionGossip {
     wanted: HashMap<B256, Wanted>,
     own: BTreeMap<B256, Own>,
     refused: Recent,
+    /// What was passed on.
+    spread: Recent,
     rng: StdRng,
     requests: u64,
 }
@@ -208,6 +212,7 @@ impl TransactionGossip {
             wanted: HashMap::default(),
             own: BTreeMap::new(),
             refused: Recent::new(REFUSED_MAX),
+            spread: Recent::new(SPREAD_MAX),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
         }
@@ -373,11 +378,21 @@ impl TransactionGossip {
         }
     }
 
-    /// Whole to the square root of those who lack it, by hash to the rest.
+    /// Whole to the square root of those who lack it, by hash to the rest. By hash to everybody if
+    /// it comes back, after a reorg: who was told of it may have asked while it was mined, and got
+    /// nothing.
     fn spread(&mut self, transactions: &[AnnouncedTransaction], actions: &mut Vec<Action>) {
         let (mut whole, mut by_hash) = (vec![], vec![]);
         for tx in transactions {
             self.settle(&tx.hash);
+            if !self.spread.insert(tx.hash) {
+                let peers = self.peers.iter();
+                let fit = peers.filter(|(_, peer)| {
+                    peer.version.has_pooled_transactions() || !peer.known.contains(&tx.hash)
+                });
+                by_hash.extend(fit.map(|(id, _)| (*id, *tx)));
+                continue;
+            }
             let lacks = |(_, peer): &(&SessionId, &Peer)| !peer.known.contains(&tx.hash);
             let lacking = self.peers.iter().filter(lacks).map(|(id, _)| *id).collect();
             let (few, rest) = split_by_root(lacking, &mut self.rng);

@@ -81,8 +81,6 @@ fn sends_to_the_root_of_the_peers_and_announces_to_the_rest() {
         let actions = world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
         let rest = usize::try_from(peers).unwrap() - whole;
         assert_eq!(told(&actions), (whole, rest));
-        let again = world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
-        assert_eq!(again, vec![], "everybody has it");
     }
 }
 
@@ -239,6 +237,16 @@ fn never_fetches_what_the_pool_has_or_refused() {
     world.pool.insert(transactions[2].hash);
     assert_eq!(asked(&world.after(ARRIVAL)), vec![]);
     assert!(world.gossip.wanted.is_empty());
+}
+
+#[test]
+fn announces_to_everybody_what_comes_back_after_a_reorg() {
+    let mut world = World::new(9, EthVersion::Eth66);
+    let old = 20;
+    world.join(old, EthVersion::Eth64, vec![]);
+    world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
+    let again = world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
+    assert_eq!(told(&again), (0, 9), "who cannot be told by hash is not sent it twice");
 }
 
 #[test]
