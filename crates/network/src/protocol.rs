@@ -54,6 +54,8 @@ pub struct Protocol {
     held: HashMap<B256, Held>,
     /// Blocks that came from others.
     foreign: Recent,
+    /// The head that the parts know.
+    head: B256,
     progress: Option<SyncProgress>,
 }
 
@@ -214,6 +216,7 @@ impl Protocol {
             forgeries: HashMap::default(),
             held: HashMap::default(),
             foreign: Recent::new(FOREIGN_MAX),
+            head: head.hash,
             progress: None,
         }
     }
@@ -227,6 +230,7 @@ impl Protocol {
         actions: &mut Vec<Action>,
     ) {
         let turn = &mut Turn { now, view, pool, actions };
+        self.look(turn);
         match event {
             Event::PeerJoined { peer, version, head, td } => {
                 self.forgeries.insert(peer, 0);
@@ -249,17 +253,25 @@ impl Protocol {
                 };
                 self.on_sync(event, turn);
             }
-            Event::ChainChanged(change) => {
-                self.on_sync(sync::Event::HeadChanged(head_of(view)), turn);
-                self.on_adopted(&change, turn);
-            }
-            Event::ChainSkipped => self.on_sync(sync::Event::HeadChanged(head_of(view)), turn),
+            Event::ChainChanged(change) => self.on_adopted(&change, turn),
+            Event::ChainSkipped => {}
             Event::Pooled(hashes) => self.on_pooled(&hashes, turn),
             Event::Tick => {
                 self.on_sync(sync::Event::Tick, turn);
                 self.on_blocks(block_gossip::Event::Tick, turn);
                 self.on_transactions(tx_gossip::Event::Tick, turn);
             }
+        }
+    }
+
+    /// Lets the parts know the head before anything else. They read the view, so a head that is
+    /// older than that makes who is right look wrong.
+    fn look(&mut self, turn: &mut Turn<'_>) {
+        let head = head_of(turn.view);
+        if self.head != head.hash {
+            self.head = head.hash;
+            self.on_sync(sync::Event::HeadChanged(head), turn);
+            self.on_blocks(block_gossip::Event::HeadChanged { number: head.number }, turn);
         }
     }
 

@@ -25,9 +25,8 @@ pub struct Held {
 }
 
 impl Protocol {
-    /// Tells everybody about blocks of this node's own, and the gossip about the others.
+    /// Tells everybody about blocks of this node's own.
     pub(super) fn on_adopted(&mut self, change: &ChainEvent, turn: &mut Turn<'_>) {
-        self.on_blocks(Event::HeadChanged { number: change.view.head.number }, turn);
         for block in change.adopted.iter().chain(&change.side) {
             if !self.foreign.contains(&block.hash) {
                 self.on_blocks(Event::Sealed { block: *block }, turn);

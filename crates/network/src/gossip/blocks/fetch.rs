@@ -20,6 +20,8 @@ use crate::{
 const ARRIVAL: Duration = Duration::from_millis(500);
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How often a peer is at fault that still does not answer. Everybody answers, if with nothing.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// A block that somebody announced.
 #[derive(Debug)]
@@ -41,9 +43,8 @@ pub(super) struct Open {
     request: RequestId,
     hash: B256,
     part: Part,
-    sent: Instant,
-    /// The answer is late: the peer is not asked anything until it comes.
-    is_late: bool,
+    /// When not to have answered is a fault, once more.
+    due: Instant,
 }
 
 /// What of a block is asked for.
@@ -74,8 +75,9 @@ impl BlockGossip {
         let mut late = vec![];
         for (id, peer) in &mut self.peers {
             let Some(open) = peer.open.as_mut() else { continue };
-            if !open.is_late && now - open.sent >= ANSWER {
-                open.is_late = true;
+            // Until the answer comes, the peer is not asked anything.
+            if now >= open.due {
+                open.due = now + SILENCE;
                 late.push((*id, open.hash));
             }
         }
@@ -111,7 +113,7 @@ impl BlockGossip {
             (Part::Header, Message::GetBlockHeaders { request, query })
         };
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.open = Some(Open { request, hash, part, sent: now, is_late: false });
+            peer.open = Some(Open { request, hash, part, due: now + ANSWER });
         }
         actions.push(Action::Request { peer: id, message });
     }

@@ -317,6 +317,17 @@ fn asks_the_next_announcer_when_one_withholds() {
 }
 
 #[test]
+fn a_peer_that_never_answers_is_left() {
+    let mut world = World::new(1);
+    world.announce(0, &block(101));
+    assert_eq!(asked(&world.after(500)).len(), 1);
+    assert_eq!(world.after(5_000), vec![]);
+    world.announce(0, &block(102));
+    assert_eq!(world.after(20_000), vec![], "it is not asked anything else meanwhile");
+    assert_eq!(dropped(&world.after(20_000)), Some(BlockFault::Timeout));
+}
+
+#[test]
 fn the_third_unanswered_question_ends_the_connection() {
     let mut world = World::new(1);
     for round in 1..=3_u64 {
