@@ -24,11 +24,16 @@ fn with_seeds(name: &str, short: u64, scenario: fn(u64)) {
     let count = variable("HEMATITE_SIM_SEEDS").unwrap_or(if is_long { LONG_SEEDS } else { short });
     let seeds = variable("HEMATITE_SIM_SEED").map_or(1..=count, |seed| seed..=seed);
     for seed in seeds {
-        let Err(cause) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) else { continue };
-        let text = cause.downcast_ref::<String>().map(String::as_str);
-        let Some(text) = text.or_else(|| cause.downcast_ref::<&str>().copied()) else {
-            resume_unwind(cause)
-        };
-        panic!("HEMATITE_SIM_SEED={seed} cargo test --test sim {name}\nfailed: {text}");
+        only(seed, name, scenario);
     }
+}
+
+/// Runs a scenario with one seed.
+fn only(seed: u64, name: &str, scenario: fn(u64)) {
+    let Err(cause) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) else { return };
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let Some(text) = text.or_else(|| cause.downcast_ref::<&str>().copied()) else {
+        resume_unwind(cause)
+    };
+    panic!("HEMATITE_SIM_SEED={seed} cargo test --test sim {name}\nfailed: {text}");
 }

@@ -3,7 +3,7 @@
 use network::wire::EthVersion;
 use rand::Rng;
 
-use crate::{liar::Lie, with_seeds, world::World};
+use crate::{liar::Lie, only, with_seeds, world::World};
 
 /// Everybody with everybody, in versions that differ.
 fn full(seed: u64, lies: &[Option<Lie>]) -> World {
@@ -17,19 +17,30 @@ fn full(seed: u64, lies: &[Option<Lie>]) -> World {
     world
 }
 
+/// Makes one node slow to answer and one connection slow to deliver.
+fn slow_down(world: &mut World) {
+    let node = world.rng.random_range(0..world.nodes.len());
+    world.nodes[node].pace = world.millis(100, 2_500);
+    let edge = world.rng.random_range(0..world.edges.len());
+    let end = world.rng.random_range(0..2);
+    world.edges[edge].delay[end] = world.millis(500, 2_000);
+}
+
 fn any_version(world: &mut World) -> EthVersion {
     let versions = EthVersion::ALL;
     versions[world.rng.random_range(0..versions.len())]
 }
 
 fn steady(seed: u64) {
-    let mut world = full(seed, &[None; 5]);
+    let count = 3 + usize::try_from(seed % 5).expect("small");
+    let mut world = full(seed, &vec![None; count]);
+    slow_down(&mut world);
     world.spend_every(7);
-    world.mine(0..5);
-    world.run(400);
+    world.mine(0..count);
+    world.run(300);
     world.conclude(0);
     let view = world.nodes[0].view();
-    assert!(view.head.number > 15 && !world.spent.is_empty());
+    assert!(view.head.number > 10 && !world.spent.is_empty());
 }
 
 #[test]
@@ -160,9 +171,10 @@ fn star(seed: u64) {
     for (leaf, version) in (1..).zip(versions) {
         world.connect([0, leaf], version);
     }
+    slow_down(&mut world);
     world.spend_every(6);
     world.mine(1..5);
-    world.run(400);
+    world.run(300);
     world.conclude(2);
 }
 
@@ -174,6 +186,7 @@ fn two_generations_agree_through_a_node_in_the_middle() {
 /// Connections come and go.
 fn flapping(seed: u64) {
     let mut world = full(seed, &[None; 5]);
+    slow_down(&mut world);
     world.may_time_out = true;
     world.spend_every(8);
     world.mine(0..5);
@@ -188,4 +201,16 @@ fn flapping(seed: u64) {
 #[test]
 fn connections_that_come_and_go_do_no_harm() {
     with_seeds("connections_that_come_and_go_do_no_harm", 2, flapping);
+}
+
+// Worlds in which something was found.
+
+#[test]
+fn a_node_whose_only_peer_is_slow_gets_the_blocks_that_it_missed() {
+    only(3, "two_generations", star);
+}
+
+#[test]
+fn a_peer_that_was_read_while_its_chain_changed_is_not_taken_for_a_liar() {
+    only(4, "a_late_node_catches_up", late);
 }

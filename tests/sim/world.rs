@@ -63,7 +63,7 @@ pub(crate) struct Dropped {
 impl std::fmt::Debug for Dropped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { at, by, whom, fault } = self;
-        write!(f, "at {at:?} node {by} dropped {whom}: {fault}")
+        write!(f, "at {at:?} node {by} dropped {whom}: {fault} ({fault:?})")
     }
 }
 

@@ -232,6 +232,8 @@ struct Peer {
     announced: BTreeSet<B256>,
     open: Option<Open>,
     faults: u8,
+    /// How often it did not answer in time since it last gave what was asked for.
+    late: u8,
 }
 
 /// A block that is being verified or imported.
@@ -286,7 +288,7 @@ impl BlockGossip {
             }
             Event::PeerLeft { peer } => self.forget(peer),
             Event::NewBlock { peer, block, td } => {
-                self.on_block(peer, block, td, stored, actions);
+                self.on_block((peer, block, td), (now, stored), actions);
             }
             Event::Announced { peer, blocks } => {
                 self.on_announced(peer, &blocks, now, stored, actions);
@@ -295,7 +297,7 @@ impl BlockGossip {
                 self.on_headers((peer, request), headers, (now, stored), actions);
             }
             Event::Bodies { peer, request, bodies } => {
-                self.on_bodies((peer, request), bodies, stored, actions);
+                self.on_bodies((peer, request), bodies, (now, stored), actions);
             }
             Event::Verified { hash } => {
                 if let Some(pending) = self.pending.get_mut(&hash) {
@@ -327,10 +329,8 @@ impl BlockGossip {
 
     fn on_block(
         &mut self,
-        id: SessionId,
-        block: Arc<SealedBlock>,
-        td: TotalDifficulty,
-        stored: &mut dyn FnMut(&B256) -> bool,
+        (id, block, td): (SessionId, Arc<SealedBlock>, TotalDifficulty),
+        (now, stored): (Instant, &mut dyn FnMut(&B256) -> bool),
         actions: &mut Vec<Action>,
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -353,7 +353,7 @@ impl BlockGossip {
             actions.push(Action::HintSync { peer: id, hash: block.header().parent_hash, td });
         }
         if is_wanted {
-            self.take(id, block, stored, actions);
+            self.take(id, block, (now, stored), actions);
         }
     }
 
@@ -362,7 +362,7 @@ impl BlockGossip {
         &mut self,
         peer: SessionId,
         block: Arc<SealedBlock>,
-        stored: &mut dyn FnMut(&B256) -> bool,
+        (now, stored): (Instant, &mut dyn FnMut(&B256) -> bool),
         actions: &mut Vec<Action>,
     ) {
         if self.is_pending(&block.hash()) {
@@ -382,7 +382,36 @@ impl BlockGossip {
         let waiting: usize = self.held.iter().map(|held| held.bytes).sum();
         let is_room = self.held.len() < HELD_MAX && waiting + bytes <= HELD_BYTES_MAX;
         if is_room && theirs < HELD_PER_PEER_MAX {
+            let (parent, number) = self.missing(&block);
             self.held.push(Held { peer, block, bytes });
+            if stored(&parent) {
+                self.let_go(parent, actions);
+            } else if !self.is_pending(&parent) && self.is_near(number) {
+                // Nobody may announce it again, and without a block that comes whole the sync
+                // knows nothing of a heavier chain. Whoever has a block has its parents.
+                self.want(peer, BlockNumHash { number, hash: parent }, now);
+            }
+        }
+    }
+
+    /// The newest ancestor of a block that does not wait here as well.
+    fn missing(&self, block: &SealedBlock) -> (B256, u64) {
+        let mut header = block.header();
+        for _ in 0..self.held.len() {
+            let parent = self.held.iter().find(|held| held.block.hash() == header.parent_hash);
+            let Some(parent) = parent else { break };
+            header = parent.block.header();
+        }
+        (header.parent_hash, header.number.saturating_sub(1))
+    }
+
+    /// Notes that a peer has a block, to be asked for.
+    fn want(&mut self, id: SessionId, block: BlockNumHash, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.known.insert(block.hash);
+        if peer.announced.len() < ANNOUNCED_MAX && peer.announced.insert(block.hash) {
+            let wanted = || Wanted::new(block.number, now);
+            self.wanted.entry(block.hash).or_insert_with(wanted).sources.push((id, block.number));
         }
     }
 
@@ -427,12 +456,9 @@ impl BlockGossip {
                 || stored(&block.hash);
             let Some(peer) = self.peers.get_mut(&id) else { return };
             peer.known.insert(block.hash);
-            let is_full = peer.announced.len() >= ANNOUNCED_MAX;
-            if is_full || is_here || !is_near || !peer.announced.insert(block.hash) {
-                continue;
+            if is_near && !is_here {
+                self.want(id, *block, now);
             }
-            let wanted = || Wanted::new(block.number, now);
-            self.wanted.entry(block.hash).or_insert_with(wanted).sources.push((id, block.number));
         }
     }
 
@@ -522,7 +548,7 @@ impl Peer {
     fn new(head: B256, td: TotalDifficulty) -> Self {
         let mut known = Recent::new(KNOWN_MAX);
         known.insert(head);
-        Self { td, known, announced: BTreeSet::new(), open: None, faults: 0 }
+        Self { td, known, announced: BTreeSet::new(), open: None, faults: 0, late: 0 }
     }
 }
 

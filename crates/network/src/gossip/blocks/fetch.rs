@@ -9,7 +9,7 @@ use primitives::{
     B256, BlockBody, EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, SealedBlock, SealedHeader,
 };
 
-use super::{Action, BlockFault, BlockGossip, fits};
+use super::{Action, BlockFault, BlockGossip, FAULTS_MAX, fits};
 use crate::{
     SessionId,
     wire::{HeaderQuery, Message, Origin, RequestId, Requester},
@@ -78,12 +78,15 @@ impl BlockGossip {
             // Until the answer comes, the peer is not asked anything.
             if now >= open.due {
                 open.due = now + SILENCE;
-                late.push((*id, open.hash));
+                peer.late += 1;
+                late.push((*id, open.hash, peer.late));
             }
         }
-        for (id, hash) in late {
+        for (id, hash, times) in late {
             self.withdraw(id, &hash);
-            self.fault(id, BlockFault::Timeout, actions);
+            if times >= FAULTS_MAX {
+                self.drop_peer(id, BlockFault::Timeout, actions);
+            }
         }
         let due = self.wanted.iter().filter(|(_, wanted)| wanted.is_due(now));
         let mut due: Vec<(u64, B256)> = due.map(|(hash, wanted)| (wanted.number, *hash)).collect();
@@ -140,6 +143,7 @@ impl BlockGossip {
             self.drop_peer(id, BlockFault::WrongAnswer, actions);
             return;
         }
+        self.forgive(id);
         let is_near = self.is_near(header.number);
         let Some(wanted) = self.wanted.get_mut(&hash) else { return };
         if !is_near {
@@ -151,7 +155,7 @@ impl BlockGossip {
             && header.ommers_hash == EMPTY_OMMER_ROOT_HASH;
         if is_empty {
             let block = SealedBlock::from_sealed_parts(header, BlockBody::default());
-            self.take(id, Arc::new(block), stored, actions);
+            self.take(id, Arc::new(block), (now, stored), actions);
             return;
         }
         wanted.number = header.number;
@@ -165,7 +169,7 @@ impl BlockGossip {
         &mut self,
         (id, request): (SessionId, RequestId),
         bodies: Vec<BlockBody>,
-        stored: &mut dyn FnMut(&B256) -> bool,
+        (now, stored): (Instant, &mut dyn FnMut(&B256) -> bool),
         actions: &mut Vec<Action>,
     ) {
         let Some(hash) = self.take_open(id, request, Part::Body, actions) else { return };
@@ -181,8 +185,16 @@ impl BlockGossip {
             self.fault(id, BlockFault::WrongAnswer, actions);
             return;
         }
+        self.forgive(id);
         let block = Arc::new(SealedBlock::from_sealed_parts(header, body));
-        self.take(id, block, stored, actions);
+        self.take(id, block, (now, stored), actions);
+    }
+
+    /// Who gives what was asked for is slow at worst.
+    fn forgive(&mut self, id: SessionId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.late = 0;
+        }
     }
 
     /// Which block an answer is about, if anybody waits for it.

@@ -242,6 +242,24 @@ fn holds_a_block_until_its_parent_is_imported() {
 }
 
 #[test]
+fn asks_whoever_gave_an_orphan_for_the_ancestor_that_is_missing() {
+    let mut world = World::new(1);
+    let first = block(101);
+    let second = block_on(first.hash(), 102, 0);
+    let third = block_on(second.hash(), 103, 0);
+    world.send(0, &second);
+    let question = asked(&world.after(500))[0];
+    assert_eq!(world.headers(question, vec![]), vec![], "it does not say");
+    world.send(0, &third);
+    let question = asked(&world.after(500))[0];
+    let body = asked(&world.headers(question, vec![first.clone_sealed_header()]))[0];
+    assert_eq!(world.bodies(body, vec![first.body().clone()]), vec![verify(0, &first)]);
+    world.stored.insert(first.hash());
+    let actions = world.feed(Event::Imported { block: first.num_hash() });
+    assert_eq!(actions, vec![verify(0, &second)]);
+}
+
+#[test]
 fn forgets_what_waited_for_an_invalid_block() {
     let mut world = World::new(1);
     let first = block(101);
