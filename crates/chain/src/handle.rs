@@ -124,24 +124,39 @@ impl ChainHandle {
 ///
 /// When the system refuses a thread.
 pub fn spawn(importer: Importer) -> io::Result<(ChainHandle, ChainThread)> {
-    let (commands, queue) = mpsc::channel(IMPORT_QUEUE_MAX);
-    let (publish, view) = watch::channel(importer.view());
-    let (events, _) = broadcast::channel(EVENT_BACKLOG_MAX);
-    let publisher = Publisher { view: publish, events: events.clone() };
+    let (handle, queue, publisher) = ends(importer.view());
     let thread = thread::Builder::new()
         .name("chain".into())
         .spawn(move || run(importer, queue, &publisher))?;
-    Ok((ChainHandle { commands, view, events }, ChainThread(thread)))
+    Ok((handle, ChainThread(thread)))
 }
 
-struct Publisher {
+/// A handle, and the ends of what it holds.
+fn ends(view: Arc<ChainView>) -> (ChainHandle, mpsc::Receiver<Command>, Publisher) {
+    let (commands, queue) = mpsc::channel(IMPORT_QUEUE_MAX);
+    let (publish, view) = watch::channel(view);
+    let (events, _) = broadcast::channel(EVENT_BACKLOG_MAX);
+    let publisher = Publisher { view: publish, events: events.clone() };
+    (ChainHandle { commands, view, events }, queue, publisher)
+}
+
+/// A handle that shows what its owner publishes. What it is told to import is refused: there is no
+/// thread.
+#[cfg(feature = "testing")]
+pub(crate) fn threadless(view: Arc<ChainView>) -> (ChainHandle, Publisher) {
+    let (handle, _, publisher) = ends(view);
+    (handle, publisher)
+}
+
+#[derive(Debug)]
+pub(crate) struct Publisher {
     view: watch::Sender<Arc<ChainView>>,
     events: broadcast::Sender<Arc<ChainEvent>>,
 }
 
 impl Publisher {
     /// View first, so that whoever hears of an event finds at least its view.
-    fn publish(&self, events: Vec<ChainEvent>) {
+    pub(crate) fn publish(&self, events: Vec<ChainEvent>) {
         for event in events {
             self.view.send_replace(event.view.clone());
             // No listener is a normal state of affairs.

@@ -13,7 +13,11 @@ use primitives::{
 use secp256k1::{Message, PublicKey, SECP256K1, SecretKey};
 use storage::StorageConfig;
 
-use crate::{ChainConfig, ImportError, Imported, Importer, Origin, begin_block, finish_block};
+use crate::{
+    ChainConfig, ChainEvent, ChainHandle, ImportError, Imported, Importer, Origin, begin_block,
+    finish_block,
+    handle::{Publisher, threadless},
+};
 
 /// Who gets the rewards unless a test says otherwise.
 pub const BENEFICIARY: Address = address!("0x00000000000000000000000000000000000000bb");
@@ -231,5 +235,42 @@ impl ChainBuilder {
         let block = self.block_on(head, transactions, BlockOptions::default());
         assert_eq!(self.import(block.clone()).expect("block imports"), Imported::Head);
         block
+    }
+}
+
+/// A chain with a handle and without a thread: whoever owns it imports, and decides when others see
+/// what changed.
+#[derive(Debug)]
+pub struct SteppedChain {
+    /// The chain.
+    pub builder: ChainBuilder,
+    handle: ChainHandle,
+    publisher: Publisher,
+}
+
+impl SteppedChain {
+    /// A chain in memory.
+    ///
+    /// # Panics
+    ///
+    /// When the database cannot be opened.
+    #[must_use]
+    pub fn new(spec: ChainSpec) -> Self {
+        let builder = ChainBuilder::new(spec);
+        let (handle, publisher) = threadless(builder.importer.view());
+        Self { builder, handle, publisher }
+    }
+
+    /// The chain as others see it. It imports nothing.
+    #[must_use]
+    pub fn handle(&self) -> ChainHandle {
+        self.handle.clone()
+    }
+
+    /// Lets others see what changed since the last call, and returns it, in order.
+    pub fn publish(&mut self) -> Vec<ChainEvent> {
+        let events = self.builder.importer.take_events();
+        self.publisher.publish(events.clone());
+        events
     }
 }

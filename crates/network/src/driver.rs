@@ -1,10 +1,8 @@
-//! The network's loop: sockets, chain and pool around the machines of [`crate::sync`] and
-//! [`crate::gossip`].
+//! The network's loop: sockets, chain and pool around the machine of [`crate::protocol`].
 //!
 //! It waits for one thing only, the next event. Whatever takes time is a job of its own.
 
-mod blocks;
-mod transactions;
+mod progress;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chain::{ChainEvent, ChainHandle, ChainView};
-use consensus::Engine;
+use chain::{ChainEvent, ChainHandle, ChainView, ImportError, Origin};
+use consensus::{Engine, VerifiedBlock};
 use devp2p::{DialEvent, Dialer, DisconnectReason, NetRestrict, NodeRecord, PeerId};
 use primitives::{B256, map::HashMap};
 use tokio::{
@@ -23,21 +21,16 @@ use tokio::{
 };
 use txpool::Pool;
 
-use blocks::Held;
+use progress::ProgressLog;
 
 use crate::{
     SessionId,
     connection::{self, Context, Joined, PeerEvent, Way},
-    gossip::{
-        blocks::BlockGossip,
-        transactions::{self as tx, TransactionGossip},
-    },
     import::{Importing, Outcome},
     peers::{PeerInfo, Peers},
-    recent::Recent,
+    protocol::{self, Action, Event, Job, Protocol, SyncProgress},
     serve,
-    sync::{self, Head, Sync},
-    wire::{Message, Requester},
+    wire::Message,
 };
 
 /// How often the machines are told that time passes.
@@ -46,6 +39,8 @@ const TICK: Duration = Duration::from_millis(100);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are no sessions yet, of those who call us.
 pub(crate) const PENDING_MAX: usize = 50;
+/// How many changes of the pool are passed on at once.
+const POOLED_MAX: usize = 1_024;
 
 /// What somebody wants of the network.
 #[derive(Debug)]
@@ -58,9 +53,8 @@ pub(crate) enum Command {
 pub(crate) enum Done {
     /// The answer to a peer's question.
     Answer(SessionId, Option<Message>),
-    /// A part of the loop's own work, with what to do next.
-    Block(blocks::Done),
-    Transactions(transactions::Done),
+    /// A part of the protocol's own work.
+    Protocol(protocol::Done),
     /// The database failed.
     Failed(storage::StorageError),
 }
@@ -92,9 +86,7 @@ pub(crate) struct Driver {
     pub(crate) engine: Arc<Engine>,
     pub(crate) peers: Peers,
     pub(crate) dialer: Dialer,
-    pub(crate) sync: Sync,
-    pub(crate) blocks: BlockGossip,
-    pub(crate) transactions: TransactionGossip,
+    pub(crate) protocol: Protocol,
     pub(crate) importing: Importing,
     pub(crate) connections: JoinSet<String>,
     /// Every connection, until it is closed.
@@ -104,14 +96,11 @@ pub(crate) struct Driver {
     pub(crate) jobs: JoinSet<Done>,
     pub(crate) sessions: u64,
     pub(crate) infos: watch::Sender<Arc<Vec<PeerInfo>>>,
-    pub(crate) shown: Option<Instant>,
-    /// Blocks that are passed on before they are in the chain.
-    pub(crate) held: HashMap<B256, Held>,
+    pub(crate) progress: watch::Sender<Option<SyncProgress>>,
+    pub(crate) progress_log: ProgressLog,
     /// The share of the inbox of the message that is worked on. A job that keeps the message's
     /// content takes it along.
     pub(crate) room: Option<OwnedSemaphorePermit>,
-    /// Blocks that came from others.
-    pub(crate) foreign: Recent,
 }
 
 impl Driver {
@@ -138,7 +127,7 @@ impl Driver {
                     Ok(done) => self.on_done(done),
                     Err(error) => tracing::error!(%error, "Job of the network panicked"),
                 },
-                Some(outcome) = sources.imported.recv() => self.on_imported(outcome),
+                Some(outcome) = sources.imported.recv() => self.on_event(Event::Imported(outcome)),
                 change = changes.recv() => self.on_chain(change),
                 hash = pooled.recv() => self.on_pooled(hash, &mut pooled),
                 Some(node) = sources.found.recv() => self.dial(DialEvent::Found(node)),
@@ -255,9 +244,8 @@ impl Driver {
             version = %identity.version, "Added peer"
         );
         let (head, td) = (joined.status.head, joined.status.td);
-        self.on_sync(sync::Event::PeerJoined { peer: session, head, td });
-        self.greet_with_blocks(session, head);
-        self.greet_with_transactions(session, identity.version);
+        let version = identity.version;
+        self.on_event(Event::PeerJoined { peer: session, version, head, td });
         self.publish();
     }
 
@@ -278,9 +266,7 @@ impl Driver {
     /// Forgets a session that is over, and says whose it was.
     fn forget(&mut self, session: SessionId) -> Option<PeerId> {
         let peer = self.peers.remove(session)?;
-        self.on_sync(sync::Event::PeerLeft { peer: session });
-        self.forget_in_blocks(session);
-        self.on_transactions(tx::Event::PeerLeft { peer: session });
+        self.on_event(Event::PeerLeft { peer: session });
         Some(peer.identity.id)
     }
 
@@ -291,30 +277,11 @@ impl Driver {
             | Message::GetReceipts { .. }
             | Message::GetNodeData { .. }
             | Message::GetPooledTransactions { .. } => self.on_question(session, message),
-            Message::BlockHeaders { request, headers } => match request.requester() {
-                Some(Requester::Blocks) => self.on_block_header(session, request, headers),
-                _ => self.on_sync(sync::Event::Headers { peer: session, request, headers }),
-            },
-            Message::BlockBodies { request, bodies } => match request.requester() {
-                Some(Requester::Blocks) => self.on_block_body(session, request, bodies),
-                _ => self.on_sync(sync::Event::Bodies { peer: session, request, bodies }),
-            },
-            Message::NewBlock { block, td } => self.on_new_block(session, block, td),
-            Message::NewBlockHashes(blocks) => self.on_announced_blocks(session, blocks),
-            Message::Transactions(transactions) => {
-                self.on_transactions(tx::Event::Received { peer: session, transactions });
-            }
-            Message::NewPooledTransactionHashes(transactions) => {
-                self.on_transactions(tx::Event::Announced { peer: session, transactions });
-            }
-            Message::PooledTransactions { request, transactions } => {
-                let event = tx::Event::Answered { peer: session, request, transactions };
-                self.on_transactions(event);
-            }
             // Never asked for.
             Message::NodeData { .. } | Message::Receipts { .. } | Message::Status(_) => {
                 self.drop_peer(session, DisconnectReason::SubprotocolError, "unasked answer");
             }
+            message => self.on_event(Event::Message { peer: session, message }),
         }
     }
 
@@ -348,8 +315,7 @@ impl Driver {
                     self.answer(session, question);
                 }
             }
-            Done::Block(done) => self.on_block_done(done),
-            Done::Transactions(done) => self.on_transactions_done(done),
+            Done::Protocol(done) => self.on_event(Event::Done(done)),
             // The chain will notice, too, and stop the node.
             Done::Failed(error) => tracing::error!(%error, "Could not answer a peer"),
         }
@@ -357,56 +323,79 @@ impl Driver {
 
     fn on_tick(&mut self) {
         self.dial(DialEvent::Tick);
-        self.on_sync(sync::Event::Tick);
-        self.tick_blocks();
-        self.on_transactions(tx::Event::Tick);
+        self.on_event(Event::Tick);
     }
 
     fn on_chain(&mut self, change: Result<Arc<ChainEvent>, broadcast::error::RecvError>) {
-        let view = self.view();
-        self.on_sync(sync::Event::HeadChanged(head_of(&view)));
-        if let Ok(change) = change {
-            self.on_adopted(&change);
-        }
+        self.on_event(change.map_or(Event::ChainSkipped, Event::ChainChanged));
     }
 
-    /// Lets the sync decide, and does what it says.
-    pub(crate) fn on_sync(&mut self, event: sync::Event) {
+    /// The pool has something new; more may wait behind it.
+    fn on_pooled(
+        &mut self,
+        first: Result<B256, broadcast::error::RecvError>,
+        changes: &mut broadcast::Receiver<B256>,
+    ) {
+        let Ok(first) = first else { return };
+        let mut hashes = vec![first];
+        while hashes.len() < POOLED_MAX
+            && let Ok(hash) = changes.try_recv()
+        {
+            hashes.push(hash);
+        }
+        self.on_event(Event::Pooled(hashes));
+    }
+
+    /// Lets the protocol decide, and does what it says.
+    fn on_event(&mut self, event: Event) {
         let (view, mut actions) = (self.view(), Vec::new());
-        let mut known = |number| view.db.canonical_hash(number).ok().flatten();
-        self.sync.on(event, Instant::now(), &mut known, &mut actions);
+        self.protocol.on(event, Instant::now(), (&view, &self.pool), &mut actions);
         for action in actions {
-            match action {
-                sync::Action::Request { peer, message } => self.send(peer, &message),
-                sync::Action::Import(blocks) => {
-                    for fetched in &blocks {
-                        self.foreign.insert(fetched.block.hash());
-                    }
-                    self.importing.start(blocks, &self.engine, &view.spec);
-                }
-                sync::Action::Drop { peer, reason } => {
-                    let text = reason.to_string();
-                    self.drop_peer(peer, DisconnectReason::UselessPeer, &text);
-                }
-                sync::Action::Progress { current, highest } => self.show(current, highest),
-                sync::Action::Done => self.announce_head(&view),
-            }
+            self.perform(action, &view);
         }
     }
 
-    fn on_imported(&mut self, outcome: Outcome) {
-        let event = match outcome {
-            Outcome::Imported => sync::Event::Imported(head_of(&self.view())),
-            Outcome::Failed { hash, peer } => sync::Event::ImportFailed { hash, peer },
-        };
-        self.on_sync(event);
+    fn perform(&mut self, action: Action, view: &ChainView) {
+        match action {
+            Action::Send { peer, message } => self.send(peer, &message),
+            Action::Drop { peer, fault } => {
+                self.drop_peer(peer, fault.disconnect_reason(), &fault.to_string());
+            }
+            Action::Start(job) => self.start(job),
+            Action::Import(block) => {
+                let chain = self.chain.clone();
+                self.jobs.spawn(async move { Done::Protocol(import(*block, chain).await) });
+            }
+            Action::ImportMany(blocks) => self.importing.start(blocks, &self.engine, &view.spec),
+            Action::PeerHead { peer, head, td } => {
+                if let Some(known) = self.peers.with(peer) {
+                    (known.head, known.td) = (head, td);
+                }
+            }
+            Action::Progress(progress) => self.show(progress),
+        }
     }
 
-    fn show(&mut self, current: u64, highest: u64) {
-        let now = Instant::now();
-        if self.shown.is_none_or(|shown| now - shown >= Duration::from_secs(8)) {
-            self.shown = Some(now);
-            tracing::info!(number = current, highest, "Syncing");
+    fn start(&mut self, job: Job) {
+        let (engine, pool) = (Arc::clone(&self.engine), self.pool.clone());
+        let room = self.room.take();
+        self.jobs.spawn_blocking(move || {
+            // Held until the work is done.
+            let _held = room;
+            Done::Protocol(job.run(&engine, &pool))
+        });
+    }
+
+    fn show(&mut self, progress: Option<SyncProgress>) {
+        self.progress.send_replace(progress);
+        if let Some(line) = self.progress_log.line(progress, Instant::now()) {
+            tracing::info!(
+                number = line.current,
+                highest = line.highest,
+                blocks_per_second = line.rate,
+                eta = line.eta,
+                "Syncing"
+            );
         }
     }
 
@@ -430,9 +419,21 @@ impl Driver {
     }
 }
 
-/// The newest block of a view.
-pub(crate) fn head_of(view: &ChainView) -> Head {
-    Head { number: view.head.number, hash: view.head.hash(), td: view.td }
+/// Imports a block that a peer gave.
+async fn import(block: VerifiedBlock, chain: ChainHandle) -> protocol::Done {
+    let id = block.block().num_hash();
+    let started = Instant::now();
+    let result = chain.import(block, Origin::Other).await;
+    let (number, hash) = (id.number, id.hash);
+    match &result {
+        Ok(_) => {
+            let elapsed = started.elapsed();
+            tracing::info!(number, %hash, ?elapsed, "Imported new chain segment");
+        }
+        Err(ImportError::Stopped) => {}
+        Err(error) => tracing::debug!(number, %hash, %error, "Could not import block"),
+    }
+    protocol::Done::of_import(id, &result)
 }
 
 async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chain::{BatchError, ChainHandle, ImportError};
+use chain::{BatchError, ChainHandle, ImportError, ManyImported};
 use consensus::{Engine, InvalidBlock, VerifiedBlock};
-use primitives::{B256, ChainSpec};
+use primitives::{B256, ChainSpec, SealedBlock};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -26,20 +26,82 @@ pub(crate) struct Importing {
 
 #[derive(Debug)]
 struct Batch {
-    /// Hash of each block, and who vouches for it.
-    blocks: Vec<(B256, SessionId)>,
+    names: Names,
     verdicts: JoinHandle<Verdicts>,
+}
+
+/// Hash of each block, and who vouches for it.
+type Names = Vec<(B256, SessionId)>;
+
+/// Blocks of the sync, up to the first that breaks a rule that needs no other block.
+#[derive(Debug)]
+pub struct Verified {
+    names: Names,
+    blocks: Vec<VerifiedBlock>,
+    /// The place of the one that does.
+    invalid: Option<usize>,
 }
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// All of it is in the chain.
     Imported,
+    /// Some of it is not.
     Failed {
+        /// The first block that is not.
         hash: B256,
         /// Whose fault it is.
         peer: Option<SessionId>,
     },
+}
+
+impl Verified {
+    /// Verifies blocks, on so many threads.
+    #[must_use]
+    pub fn new(blocks: Vec<Fetched>, engine: &Engine, spec: &ChainSpec, threads: usize) -> Self {
+        let (names, blocks) = split(blocks);
+        Self::of(names, engine.verify_many(spec, blocks, threads))
+    }
+
+    fn of(names: Names, verdicts: Verdicts) -> Self {
+        let (mut blocks, mut invalid) = (Vec::with_capacity(verdicts.len()), None);
+        for (place, verdict) in verdicts.into_iter().enumerate() {
+            match verdict {
+                Ok(block) => blocks.push(block),
+                Err(error) => {
+                    let (hash, _) = names[place];
+                    tracing::warn!(%hash, %error, "Peer sent an invalid block");
+                    invalid = Some(place);
+                    break;
+                }
+            }
+        }
+        Self { names, blocks, invalid }
+    }
+
+    /// The blocks to import, once.
+    pub fn take_blocks(&mut self) -> Vec<VerifiedBlock> {
+        std::mem::take(&mut self.blocks)
+    }
+
+    /// What to say after their import.
+    #[must_use]
+    pub fn outcome(&self, result: &Result<ManyImported, BatchError>) -> Outcome {
+        match (result, self.invalid) {
+            (Ok(_), None) => Outcome::Imported,
+            (Ok(_), Some(place)) => failed(&self.names, place, true),
+            (Err(BatchError { imported, error }), _) => {
+                let at_fault = error.is_senders_fault();
+                if at_fault {
+                    tracing::warn!(%error, "Peer sent an invalid block");
+                } else if !matches!(error, ImportError::Stopped) {
+                    tracing::debug!(%error, "Could not import blocks");
+                }
+                failed(&self.names, *imported, at_fault)
+            }
+        }
+    }
 }
 
 impl Importing {
@@ -55,11 +117,10 @@ impl Importing {
 
     /// Begins to verify blocks, to be imported after those before.
     pub(crate) fn start(&self, blocks: Vec<Fetched>, engine: &Arc<Engine>, spec: &Arc<ChainSpec>) {
-        let names = blocks.iter().map(|fetched| (fetched.block.hash(), fetched.peer)).collect();
-        let blocks = blocks.into_iter().map(|fetched| fetched.block).collect();
+        let (names, blocks) = split(blocks);
         let (engine, spec, threads) = (Arc::clone(engine), Arc::clone(spec), self.threads);
         let verdicts = spawn_blocking(move || engine.verify_many(&spec, blocks, threads));
-        let sent = self.batches.try_send(Batch { blocks: names, verdicts });
+        let sent = self.batches.try_send(Batch { names, verdicts });
         assert!(sent.is_ok(), "the sync waits for imports before it begins more");
     }
 }
@@ -78,35 +139,18 @@ async fn import(
 }
 
 async fn import_batch(batch: Batch, chain: &ChainHandle) -> Outcome {
-    let Batch { blocks, verdicts } = batch;
-    let failed = |place: usize, at_fault: bool| {
-        let (hash, peer) = blocks.get(place).or(blocks.last()).copied().unzip();
-        Outcome::Failed { hash: hash.unwrap_or_default(), peer: peer.filter(|_| at_fault) }
-    };
-    let Ok(verdicts) = verdicts.await else { return failed(0, true) };
-    let (mut verified, mut invalid) = (Vec::with_capacity(verdicts.len()), None);
-    for (place, verdict) in verdicts.into_iter().enumerate() {
-        match verdict {
-            Ok(block) => verified.push(block),
-            Err(error) => {
-                let (hash, _) = blocks[place];
-                tracing::warn!(%hash, %error, "Peer sent an invalid block");
-                invalid = Some(place);
-                break;
-            }
-        }
-    }
-    match (chain.import_many(verified).await, invalid) {
-        (Ok(_), None) => Outcome::Imported,
-        (Ok(_), Some(place)) => failed(place, true),
-        (Err(BatchError { imported, error }), _) => {
-            let at_fault = error.is_senders_fault();
-            if at_fault {
-                tracing::warn!(%error, "Peer sent an invalid block");
-            } else if !matches!(error, ImportError::Stopped) {
-                tracing::debug!(%error, "Could not import blocks");
-            }
-            failed(imported, at_fault)
-        }
-    }
+    let Batch { names, verdicts } = batch;
+    let Ok(verdicts) = verdicts.await else { return failed(&names, 0, true) };
+    let mut verified = Verified::of(names, verdicts);
+    let result = chain.import_many(verified.take_blocks()).await;
+    verified.outcome(&result)
+}
+
+fn split(blocks: Vec<Fetched>) -> (Names, Vec<SealedBlock>) {
+    blocks.into_iter().map(|it| ((it.block.hash(), it.peer), it.block)).unzip()
+}
+
+fn failed(names: &Names, place: usize, at_fault: bool) -> Outcome {
+    let (hash, peer) = names.get(place).or(names.last()).copied().unzip();
+    Outcome::Failed { hash: hash.unwrap_or_default(), peer: peer.filter(|_| at_fault) }
 }

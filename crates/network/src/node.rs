@@ -16,12 +16,10 @@ use txpool::Pool;
 
 use crate::{
     connection::{Context, ETH, INBOX_KIB_MAX},
-    driver::{Command, Driver, Sources, head_of},
-    gossip::{blocks::BlockGossip, transactions::TransactionGossip},
+    driver::{Command, Driver, Sources},
     import::Importing,
     peers::{PeerInfo, Peers},
-    recent::Recent,
-    sync::Sync,
+    protocol::{self, SyncProgress},
     wire::{EthVersion, MESSAGE_CODES},
 };
 
@@ -31,8 +29,6 @@ const EVENTS_MAX: usize = 256;
 const COMMANDS_MAX: usize = 64;
 /// One in so many places is for nodes that we call, as in geth.
 const DIAL_RATIO: usize = 3;
-/// Blocks that are remembered to have come from others.
-const FOREIGN_MAX: usize = 4_096;
 
 /// What the network needs to know.
 #[derive(Debug)]
@@ -63,6 +59,7 @@ pub struct NetworkHandle {
     peers_max: usize,
     commands: mpsc::Sender<Command>,
     infos: watch::Receiver<Arc<Vec<PeerInfo>>>,
+    progress: watch::Receiver<Option<SyncProgress>>,
 }
 
 impl NetworkHandle {
@@ -88,6 +85,12 @@ impl NetworkHandle {
     #[must_use]
     pub fn peers(&self) -> Arc<Vec<PeerInfo>> {
         self.infos.borrow().clone()
+    }
+
+    /// How far the sync has come, while blocks of a heavier chain are fetched and imported.
+    #[must_use]
+    pub fn sync_progress(&self) -> Option<SyncProgress> {
+        *self.progress.borrow()
     }
 
     /// Stays connected to a node. Returns false if too many such wishes wait.
@@ -123,6 +126,7 @@ pub async fn start(
     let (command, commands) = mpsc::channel(COMMANDS_MAX);
     let (outcomes, imported) = mpsc::channel(1);
     let (infos, infos_seen) = watch::channel(Arc::default());
+    let (progress, progress_seen) = watch::channel(None);
     let (importing, import) = Importing::new(chain.clone(), outcomes);
     let local = Local {
         key: config.key,
@@ -139,15 +143,12 @@ pub async fn start(
         inbox: Arc::new(Semaphore::new(INBOX_KIB_MAX)),
         stop,
     });
-    let head = head_of(&chain.view());
     // Nobody should know beforehand who gets blocks whole.
-    let seed = rand::random();
+    let protocol = protocol::Protocol::new(&chain.view(), rand::random());
     let mut driver = Driver {
         dialer: Dialer::new(id, (config.peers_max / DIAL_RATIO).max(1)),
         peers: Peers::new(id, config.peers_max),
-        sync: Sync::new(head),
-        blocks: BlockGossip::new(head.number, seed),
-        transactions: TransactionGossip::new(seed),
+        protocol,
         importing,
         connections: JoinSet::new(),
         open: Default::default(),
@@ -155,9 +156,8 @@ pub async fn start(
         restrict: config.restrict,
         jobs: JoinSet::new(),
         sessions: 0,
-        held: Default::default(),
-        foreign: Recent::new(FOREIGN_MAX),
-        shown: None,
+        progress,
+        progress_log: Default::default(),
         infos,
         context,
         chain,
@@ -168,7 +168,8 @@ pub async fn start(
     tasks.spawn(import);
     tasks.spawn(driver.run(Sources { listener, peers, found: config.found, commands, imported }));
     let (peers_max, commands) = (config.peers_max, command);
-    Ok(NetworkHandle { id, address, peers_max, commands, infos: infos_seen })
+    let (infos, progress) = (infos_seen, progress_seen);
+    Ok(NetworkHandle { id, address, peers_max, commands, infos, progress })
 }
 
 /// Every version of eth that geth has spoken since 1.8.

@@ -44,8 +44,6 @@ pub(crate) struct Peer {
     since: Instant,
     /// The first is being worked on.
     questions: VecDeque<Box<Message>>,
-    /// Transactions without a valid signature that it sent.
-    pub(crate) forgeries: usize,
 }
 
 /// What is known about a peer.
@@ -105,7 +103,6 @@ impl Peers {
             td: joined.status.td,
             since: now,
             questions: VecDeque::new(),
-            forgeries: 0,
         };
         self.by_id.insert(id, joined.session);
         self.by_session.insert(joined.session, peer);

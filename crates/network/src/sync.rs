@@ -254,6 +254,12 @@ impl Sync {
         }
     }
 
+    /// How many imports are not answered.
+    #[must_use]
+    pub fn imports(&self) -> usize {
+        self.importing.len()
+    }
+
     /// Takes an event in. `known` tells the hash of the canonical block with a number.
     pub fn on(
         &mut self,
@@ -312,9 +318,8 @@ impl Sync {
         };
         peer.answered(now - open.sent);
         let Some(cycle) = self.cycle.as_mut().filter(|cycle| cycle.id == open.cycle) else {
-            if !headers.is_empty() {
-                peer.owes_since = None;
-            }
+            // It answers; whoever lies in his answers does so again when he leads.
+            peer.owes_since = None;
             return;
         };
         if let Some(invalid) =
@@ -329,7 +334,11 @@ impl Sync {
             Ok(()) if matches!(cycle.stage, Stage::Fill { .. }) => peer.owes_since = None,
             Ok(()) => {}
             Err(SyncFault::TooDeep) => self.drop_peer(id, SyncFault::TooDeep, actions),
-            Err(fault) => self.fail(id, fault, now, actions),
+            Err(fault) => {
+                // This counts instead. Its chain may have changed while it was read.
+                peer.owes_since = None;
+                self.fail(id, fault, now, actions);
+            }
         }
         if !was_filling {
             self.report(actions);
@@ -395,6 +404,10 @@ impl Sync {
         for id in ids {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let proof = Duration::from_secs(PROOF_SECONDS_MAX);
+            if peer.td <= self.local.td {
+                // What it claims came by another way.
+                peer.owes_since = None;
+            }
             if peer.owes_since.is_some_and(|since| now - since >= proof) {
                 self.drop_peer(id, SyncFault::Unproven, actions);
                 continue;

@@ -10,7 +10,9 @@ mod state;
 mod submit;
 mod transaction;
 
+use network::SyncProgress;
 use primitives::{Address, U256};
+use serde_json::{Value, json};
 
 use crate::{convert::Quantity, error::RpcError, methods::Table, node::Api, params::Params};
 
@@ -46,10 +48,25 @@ fn protocol_version(_: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcErr
     Ok(Quantity(PROTOCOL_VERSION))
 }
 
-/// Nothing downloads blocks behind this interface's back, so the node is never behind what it knows.
-fn syncing(_: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
+fn syncing(api: &Api, params: &mut Params<'_>) -> Result<Value, RpcError> {
     params.end()?;
-    Ok(false)
+    let progress = api.node.network.as_ref().and_then(|network| network.sync_progress());
+    Ok(sync_status(progress))
+}
+
+/// As geth 1.9 says it, `false` once everything is here. It fetches states and counts them; this
+/// node executes.
+fn sync_status(progress: Option<SyncProgress>) -> Value {
+    match progress {
+        Some(SyncProgress { starting, current, highest }) if current < highest => json!({
+            "startingBlock": Quantity(starting),
+            "currentBlock": Quantity(current),
+            "highestBlock": Quantity(highest),
+            "pulledStates": Quantity(0),
+            "knownStates": Quantity(0),
+        }),
+        Some(_) | None => json!(false),
+    }
 }
 
 fn block_number(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError> {
@@ -62,4 +79,24 @@ fn accounts(api: &Api, params: &mut Params<'_>) -> Result<Vec<Address>, RpcError
     params.end()?;
     let accounts = api.node.keystore.as_ref().map(|keystore| keystore.accounts());
     Ok(accounts.unwrap_or_default().into_iter().map(|account| account.address).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_is_told_as_geth_tells_it_until_it_is_over() {
+        let progress = |current| Some(SyncProgress { starting: 2, current, highest: 300 });
+        let expected = json!({
+            "startingBlock": "0x2",
+            "currentBlock": "0x10",
+            "highestBlock": "0x12c",
+            "pulledStates": "0x0",
+            "knownStates": "0x0",
+        });
+        assert_eq!(sync_status(progress(16)), expected);
+        assert_eq!(sync_status(progress(300)), json!(false));
+        assert_eq!(sync_status(None), json!(false));
+    }
 }

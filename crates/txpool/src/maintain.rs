@@ -109,7 +109,8 @@ impl Pool {
     }
 
     /// Digests one event with its own view, or catches up if it does not follow from the base.
-    pub(crate) fn on_event(&self, event: &ChainEvent) {
+    /// [`Self::run`] does so by itself.
+    pub fn on_event(&self, event: &ChainEvent) {
         if event.adopted.is_empty() && event.retired.is_empty() {
             return;
         }

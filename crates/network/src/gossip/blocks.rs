@@ -39,6 +39,8 @@ const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 const BELOW_MAX: u64 = 7;
 /// How far above the head a block is still of use; geth's. Beyond is for the sync.
 const ABOVE_MAX: u64 = 32;
+/// How many invalid blocks are remembered.
+const INVALID_MAX: usize = 64;
 /// A peer with as many faults is dropped.
 const FAULTS_MAX: u8 = 3;
 
@@ -49,10 +51,11 @@ pub struct BlockGossip {
     number: u64,
     peers: BTreeMap<SessionId, Peer>,
     wanted: HashMap<B256, Wanted>,
-    /// What is being verified or imported, and who gave it.
-    pending: HashMap<B256, SessionId>,
+    /// What is being verified or imported.
+    pending: HashMap<B256, Pending>,
     /// What came before its parent was imported.
     held: Vec<Held>,
+    invalid: Recent,
     rng: StdRng,
     requests: u64,
 }
@@ -119,7 +122,9 @@ pub enum Event {
         /// The block.
         block: BlockNumHash,
     },
-    /// A block of [`Action::Verify`] did not get into the chain.
+    /// A block of [`Action::Verify`] did not get into the chain. Its giver is to blame for what
+    /// shows before [`Event::Verified`]; what only its execution shows, nobody knows who passes a
+    /// block on.
     Rejected {
         /// The block.
         hash: B256,
@@ -227,6 +232,16 @@ struct Peer {
     announced: BTreeSet<B256>,
     open: Option<Open>,
     faults: u8,
+    /// How often it did not answer in time since it last gave what was asked for.
+    late: u8,
+}
+
+/// A block that is being verified or imported.
+#[derive(Debug)]
+struct Pending {
+    /// Who gave it.
+    peer: SessionId,
+    is_verified: bool,
 }
 
 /// A block that waits for its parent.
@@ -248,9 +263,15 @@ impl BlockGossip {
             wanted: HashMap::default(),
             pending: HashMap::default(),
             held: vec![],
+            invalid: Recent::new(INVALID_MAX),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
         }
+    }
+
+    /// How many blocks are wanted, pending and orphaned.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        (self.wanted.len(), self.pending.len(), self.held.len())
     }
 
     /// Takes an event in. `stored` tells whether this node has a block, canonical or not.
@@ -267,7 +288,7 @@ impl BlockGossip {
             }
             Event::PeerLeft { peer } => self.forget(peer),
             Event::NewBlock { peer, block, td } => {
-                self.on_block(peer, block, td, stored, actions);
+                self.on_block((peer, block, td), (now, stored), actions);
             }
             Event::Announced { peer, blocks } => {
                 self.on_announced(peer, &blocks, now, stored, actions);
@@ -276,9 +297,12 @@ impl BlockGossip {
                 self.on_headers((peer, request), headers, (now, stored), actions);
             }
             Event::Bodies { peer, request, bodies } => {
-                self.on_bodies((peer, request), bodies, stored, actions);
+                self.on_bodies((peer, request), bodies, (now, stored), actions);
             }
             Event::Verified { hash } => {
+                if let Some(pending) = self.pending.get_mut(&hash) {
+                    pending.is_verified = true;
+                }
                 let (few, _) = self.split(hash);
                 self.relay(few, hash, actions);
             }
@@ -305,10 +329,8 @@ impl BlockGossip {
 
     fn on_block(
         &mut self,
-        id: SessionId,
-        block: Arc<SealedBlock>,
-        td: TotalDifficulty,
-        stored: &mut dyn FnMut(&B256) -> bool,
+        (id, block, td): (SessionId, Arc<SealedBlock>, TotalDifficulty),
+        (now, stored): (Instant, &mut dyn FnMut(&B256) -> bool),
         actions: &mut Vec<Action>,
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -318,8 +340,8 @@ impl BlockGossip {
             self.drop_peer(id, BlockFault::TotalDifficulty, actions);
             return;
         };
-        let is_wanted =
-            self.is_near(block.header().number) && !self.is_pending(&hash) && !stored(&hash);
+        let is_known = self.is_pending(&hash) || self.invalid.contains(&hash) || stored(&hash);
+        let is_wanted = self.is_near(block.header().number) && !is_known;
         // A wrong body says nothing about the block: somebody else may have the right one.
         if is_wanted && !fits(block.header(), block.body()) {
             self.fault(id, BlockFault::WrongBody, actions);
@@ -331,7 +353,7 @@ impl BlockGossip {
             actions.push(Action::HintSync { peer: id, hash: block.header().parent_hash, td });
         }
         if is_wanted {
-            self.take(id, block, stored, actions);
+            self.take(id, block, (now, stored), actions);
         }
     }
 
@@ -340,13 +362,17 @@ impl BlockGossip {
         &mut self,
         peer: SessionId,
         block: Arc<SealedBlock>,
-        stored: &mut dyn FnMut(&B256) -> bool,
+        (now, stored): (Instant, &mut dyn FnMut(&B256) -> bool),
         actions: &mut Vec<Action>,
     ) {
         if self.is_pending(&block.hash()) {
             return;
         }
         self.settle(&block.hash());
+        if self.invalid.contains(&block.header().parent_hash) {
+            self.invalid.insert(block.hash());
+            return;
+        }
         if stored(&block.header().parent_hash) {
             self.verify(peer, block, actions);
             return;
@@ -356,7 +382,36 @@ impl BlockGossip {
         let waiting: usize = self.held.iter().map(|held| held.bytes).sum();
         let is_room = self.held.len() < HELD_MAX && waiting + bytes <= HELD_BYTES_MAX;
         if is_room && theirs < HELD_PER_PEER_MAX {
+            let (parent, number) = self.missing(&block);
             self.held.push(Held { peer, block, bytes });
+            if stored(&parent) {
+                self.let_go(parent, actions);
+            } else if !self.is_pending(&parent) && self.is_near(number) {
+                // Nobody may announce it again, and without a block that comes whole the sync
+                // knows nothing of a heavier chain. Whoever has a block has its parents.
+                self.want(peer, BlockNumHash { number, hash: parent }, now);
+            }
+        }
+    }
+
+    /// The newest ancestor of a block that does not wait here as well.
+    fn missing(&self, block: &SealedBlock) -> (B256, u64) {
+        let mut header = block.header();
+        for _ in 0..self.held.len() {
+            let parent = self.held.iter().find(|held| held.block.hash() == header.parent_hash);
+            let Some(parent) = parent else { break };
+            header = parent.block.header();
+        }
+        (header.parent_hash, header.number.saturating_sub(1))
+    }
+
+    /// Notes that a peer has a block, to be asked for.
+    fn want(&mut self, id: SessionId, block: BlockNumHash, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.known.insert(block.hash);
+        if peer.announced.len() < ANNOUNCED_MAX && peer.announced.insert(block.hash) {
+            let wanted = || Wanted::new(block.number, now);
+            self.wanted.entry(block.hash).or_insert_with(wanted).sources.push((id, block.number));
         }
     }
 
@@ -374,11 +429,11 @@ impl BlockGossip {
     }
 
     fn verify(&mut self, peer: SessionId, block: Arc<SealedBlock>, actions: &mut Vec<Action>) {
-        let theirs = self.pending.values().filter(|giver| **giver == peer).count();
+        let theirs = self.pending.values().filter(|pending| pending.peer == peer).count();
         if theirs >= PENDING_MAX {
             return;
         }
-        self.pending.insert(block.hash(), peer);
+        self.pending.insert(block.hash(), Pending { peer, is_verified: false });
         actions.push(Action::Verify { peer, block });
     }
 
@@ -396,23 +451,23 @@ impl BlockGossip {
         }
         for block in blocks {
             let is_near = self.is_near(block.number);
-            let is_here = self.is_pending(&block.hash) || stored(&block.hash);
+            let is_here = self.is_pending(&block.hash)
+                || self.invalid.contains(&block.hash)
+                || stored(&block.hash);
             let Some(peer) = self.peers.get_mut(&id) else { return };
             peer.known.insert(block.hash);
-            let is_full = peer.announced.len() >= ANNOUNCED_MAX;
-            if is_full || is_here || !is_near || !peer.announced.insert(block.hash) {
-                continue;
+            if is_near && !is_here {
+                self.want(id, *block, now);
             }
-            let wanted = || Wanted::new(block.number, now);
-            self.wanted.entry(block.hash).or_insert_with(wanted).sources.push((id, block.number));
         }
     }
 
     fn on_rejected(&mut self, hash: B256, is_invalid: bool, actions: &mut Vec<Action>) {
-        let giver = self.pending.remove(&hash);
+        let pending = self.pending.remove(&hash);
         if is_invalid {
+            self.invalid.insert(hash);
             self.held.retain(|held| held.block.header().parent_hash != hash);
-            if let Some(peer) = giver {
+            if let Some(Pending { peer, is_verified: false }) = pending {
                 self.drop_peer(peer, BlockFault::InvalidBlock { hash }, actions);
             }
         }
@@ -493,7 +548,7 @@ impl Peer {
     fn new(head: B256, td: TotalDifficulty) -> Self {
         let mut known = Recent::new(KNOWN_MAX);
         known.insert(head);
-        Self { td, known, announced: BTreeSet::new(), open: None, faults: 0 }
+        Self { td, known, announced: BTreeSet::new(), open: None, faults: 0, late: 0 }
     }
 }
 

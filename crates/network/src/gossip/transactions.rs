@@ -28,6 +28,8 @@ use crate::{
 const KNOWN_MAX: usize = 32_768;
 /// How many transactions that the pool refused are remembered, so that they are not fetched again.
 const REFUSED_MAX: usize = 32_768;
+/// How many transactions are remembered to have been passed on.
+const SPREAD_MAX: usize = 32_768;
 /// How many announced transactions of a peer wait to be fetched; geth's.
 const ANNOUNCED_MAX: usize = 4096;
 /// How many bytes of transactions go into one message, if there is more than one; geth's.
@@ -52,6 +54,8 @@ pub struct TransactionGossip {
     wanted: HashMap<B256, Wanted>,
     own: BTreeMap<B256, Own>,
     refused: Recent,
+    /// What was passed on.
+    spread: Recent,
     rng: StdRng,
     requests: u64,
 }
@@ -100,16 +104,11 @@ pub enum Event {
     Pooled {
         /// The transactions, with their metadata.
         transactions: Vec<AnnouncedTransaction>,
-        /// Whether they are this node's own: announced every minute until they are gone.
+        /// Whether they are this node's own: announced every minute while the pool has them.
         own: bool,
     },
     /// The pool refused these.
     Refused {
-        /// Their hashes.
-        hashes: Vec<B256>,
-    },
-    /// These are mined, or left the pool.
-    Gone {
         /// Their hashes.
         hashes: Vec<B256>,
     },
@@ -213,9 +212,15 @@ impl TransactionGossip {
             wanted: HashMap::default(),
             own: BTreeMap::new(),
             refused: Recent::new(REFUSED_MAX),
+            spread: Recent::new(SPREAD_MAX),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
         }
+    }
+
+    /// How many announced transactions nobody has delivered.
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted.len()
     }
 
     /// Takes an event in. `pooled` tells whether the pool has a transaction.
@@ -255,11 +260,6 @@ impl TransactionGossip {
                 for hash in hashes {
                     self.refused.insert(hash);
                     self.settle(&hash);
-                }
-            }
-            Event::Gone { hashes } => {
-                for hash in &hashes {
-                    self.own.remove(hash);
                 }
             }
             Event::Tick => self.on_tick(now, pooled, actions),
@@ -378,11 +378,21 @@ impl TransactionGossip {
         }
     }
 
-    /// Whole to the square root of those who lack it, by hash to the rest.
+    /// Whole to the square root of those who lack it, by hash to the rest. By hash to everybody if
+    /// it comes back, after a reorg: who was told of it may have asked while it was mined, and got
+    /// nothing.
     fn spread(&mut self, transactions: &[AnnouncedTransaction], actions: &mut Vec<Action>) {
         let (mut whole, mut by_hash) = (vec![], vec![]);
         for tx in transactions {
             self.settle(&tx.hash);
+            if !self.spread.insert(tx.hash) {
+                let peers = self.peers.iter();
+                let fit = peers.filter(|(_, peer)| {
+                    peer.version.has_pooled_transactions() || !peer.known.contains(&tx.hash)
+                });
+                by_hash.extend(fit.map(|(id, _)| (*id, *tx)));
+                continue;
+            }
             let lacks = |(_, peer): &(&SessionId, &Peer)| !peer.known.contains(&tx.hash);
             let lacking = self.peers.iter().filter(lacks).map(|(id, _)| *id).collect();
             let (few, rest) = split_by_root(lacking, &mut self.rng);
@@ -428,6 +438,8 @@ impl TransactionGossip {
         pooled: &mut dyn FnMut(&B256) -> bool,
         actions: &mut Vec<Action>,
     ) {
+        // Asking the pool misses nothing: there are many ways out of it.
+        self.own.retain(|hash, own| now < own.due || pooled(hash));
         let due: Vec<AnnouncedTransaction> =
             self.own.values_mut().filter_map(|own| own.repeat(now)).collect();
         let all = self.peers.keys().flat_map(|peer| due.iter().map(|tx| (*peer, *tx))).collect();

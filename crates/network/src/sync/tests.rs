@@ -618,3 +618,22 @@ fn finds_the_ancestor_of_chains_without_depth_limit_but_not_beyond_it() {
     assert_eq!(end, SyncFault::TooDeep);
     assert!(answers < 20);
 }
+
+#[test]
+fn a_peer_whose_claim_came_true_by_another_way_owes_nothing() {
+    let local = Chain::genesis();
+    let ahead = local.branch(0, 5, 1, 1).head();
+    let (mut sync, start, mut actions) = (Sync::new(local.head()), Instant::now(), vec![]);
+    let peer = SessionId(1);
+    let mut feed = |event, seconds| {
+        let now = start + Duration::from_secs(seconds);
+        sync.on(event, now, &mut |_| None, &mut actions);
+    };
+    feed(Event::PeerJoined { peer, head: ahead.hash, td: ahead.td }, 0);
+    feed(Event::HeadChanged(ahead), 1);
+    for seconds in 2..30 {
+        feed(Event::Tick, seconds);
+    }
+    assert!(actions.iter().any(|action| matches!(action, Action::Request { .. })));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Drop { .. })), "{actions:?}");
+}

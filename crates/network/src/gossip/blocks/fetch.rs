@@ -9,7 +9,7 @@ use primitives::{
     B256, BlockBody, EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, SealedBlock, SealedHeader,
 };
 
-use super::{Action, BlockFault, BlockGossip, fits};
+use super::{Action, BlockFault, BlockGossip, FAULTS_MAX, fits};
 use crate::{
     SessionId,
     wire::{HeaderQuery, Message, Origin, RequestId, Requester},
@@ -20,6 +20,8 @@ use crate::{
 const ARRIVAL: Duration = Duration::from_millis(500);
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How often a peer is at fault that still does not answer. Everybody answers, if with nothing.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// A block that somebody announced.
 #[derive(Debug)]
@@ -41,9 +43,8 @@ pub(super) struct Open {
     request: RequestId,
     hash: B256,
     part: Part,
-    sent: Instant,
-    /// The answer is late: the peer is not asked anything until it comes.
-    is_late: bool,
+    /// When not to have answered is a fault, once more.
+    due: Instant,
 }
 
 /// What of a block is asked for.
@@ -74,14 +75,18 @@ impl BlockGossip {
         let mut late = vec![];
         for (id, peer) in &mut self.peers {
             let Some(open) = peer.open.as_mut() else { continue };
-            if !open.is_late && now - open.sent >= ANSWER {
-                open.is_late = true;
-                late.push((*id, open.hash));
+            // Until the answer comes, the peer is not asked anything.
+            if now >= open.due {
+                open.due = now + SILENCE;
+                peer.late += 1;
+                late.push((*id, open.hash, peer.late));
             }
         }
-        for (id, hash) in late {
+        for (id, hash, times) in late {
             self.withdraw(id, &hash);
-            self.fault(id, BlockFault::Timeout, actions);
+            if times >= FAULTS_MAX {
+                self.drop_peer(id, BlockFault::Timeout, actions);
+            }
         }
         let due = self.wanted.iter().filter(|(_, wanted)| wanted.is_due(now));
         let mut due: Vec<(u64, B256)> = due.map(|(hash, wanted)| (wanted.number, *hash)).collect();
@@ -111,7 +116,7 @@ impl BlockGossip {
             (Part::Header, Message::GetBlockHeaders { request, query })
         };
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.open = Some(Open { request, hash, part, sent: now, is_late: false });
+            peer.open = Some(Open { request, hash, part, due: now + ANSWER });
         }
         actions.push(Action::Request { peer: id, message });
     }
@@ -138,6 +143,7 @@ impl BlockGossip {
             self.drop_peer(id, BlockFault::WrongAnswer, actions);
             return;
         }
+        self.forgive(id);
         let is_near = self.is_near(header.number);
         let Some(wanted) = self.wanted.get_mut(&hash) else { return };
         if !is_near {
@@ -149,7 +155,7 @@ impl BlockGossip {
             && header.ommers_hash == EMPTY_OMMER_ROOT_HASH;
         if is_empty {
             let block = SealedBlock::from_sealed_parts(header, BlockBody::default());
-            self.take(id, Arc::new(block), stored, actions);
+            self.take(id, Arc::new(block), (now, stored), actions);
             return;
         }
         wanted.number = header.number;
@@ -163,7 +169,7 @@ impl BlockGossip {
         &mut self,
         (id, request): (SessionId, RequestId),
         bodies: Vec<BlockBody>,
-        stored: &mut dyn FnMut(&B256) -> bool,
+        (now, stored): (Instant, &mut dyn FnMut(&B256) -> bool),
         actions: &mut Vec<Action>,
     ) {
         let Some(hash) = self.take_open(id, request, Part::Body, actions) else { return };
@@ -179,8 +185,16 @@ impl BlockGossip {
             self.fault(id, BlockFault::WrongAnswer, actions);
             return;
         }
+        self.forgive(id);
         let block = Arc::new(SealedBlock::from_sealed_parts(header, body));
-        self.take(id, block, stored, actions);
+        self.take(id, block, (now, stored), actions);
+    }
+
+    /// Who gives what was asked for is slow at worst.
+    fn forgive(&mut self, id: SessionId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.late = 0;
+        }
     }
 
     /// Which block an answer is about, if anybody waits for it.

@@ -215,12 +215,45 @@ fn drops_the_giver_of_an_invalid_block_and_not_of_an_early_one() {
 }
 
 #[test]
+fn blames_nobody_for_what_only_execution_shows() {
+    let mut world = World::new(3);
+    let bad = block(101);
+    let hash = bad.hash();
+    world.send(0, &bad);
+    world.feed(Event::Verified { hash });
+    assert_eq!(world.feed(Event::Rejected { hash, is_invalid: true }), vec![]);
+    assert_eq!(world.send(1, &bad), vec![], "it is looked at once");
+    let child = block_on(hash, 102, 0);
+    assert_eq!(world.send(1, &child), vec![]);
+    assert_eq!(world.send(2, &block_on(child.hash(), 103, 0)), vec![]);
+    assert!(world.gossip.held.is_empty());
+}
+
+#[test]
 fn holds_a_block_until_its_parent_is_imported() {
     let mut world = World::new(1);
     let first = block(101);
     let second = block_on(first.hash(), 102, 0);
     assert_eq!(world.send(0, &second), vec![]);
     assert_eq!(world.send(0, &first), vec![verify(0, &first)]);
+    world.stored.insert(first.hash());
+    let actions = world.feed(Event::Imported { block: first.num_hash() });
+    assert_eq!(actions, vec![verify(0, &second)]);
+}
+
+#[test]
+fn asks_whoever_gave_an_orphan_for_the_ancestor_that_is_missing() {
+    let mut world = World::new(1);
+    let first = block(101);
+    let second = block_on(first.hash(), 102, 0);
+    let third = block_on(second.hash(), 103, 0);
+    world.send(0, &second);
+    let question = asked(&world.after(500))[0];
+    assert_eq!(world.headers(question, vec![]), vec![], "it does not say");
+    world.send(0, &third);
+    let question = asked(&world.after(500))[0];
+    let body = asked(&world.headers(question, vec![first.clone_sealed_header()]))[0];
+    assert_eq!(world.bodies(body, vec![first.body().clone()]), vec![verify(0, &first)]);
     world.stored.insert(first.hash());
     let actions = world.feed(Event::Imported { block: first.num_hash() });
     assert_eq!(actions, vec![verify(0, &second)]);
@@ -299,6 +332,17 @@ fn asks_the_next_announcer_when_one_withholds() {
     assert_eq!(world.bodies(body, vec![block.body().clone()]), vec![verify(1, &block)]);
     // The first one's answer comes too late for anything.
     assert_eq!(world.headers(first[0], vec![block.clone_sealed_header()]), vec![]);
+}
+
+#[test]
+fn a_peer_that_never_answers_is_left() {
+    let mut world = World::new(1);
+    world.announce(0, &block(101));
+    assert_eq!(asked(&world.after(500)).len(), 1);
+    assert_eq!(world.after(5_000), vec![]);
+    world.announce(0, &block(102));
+    assert_eq!(world.after(20_000), vec![], "it is not asked anything else meanwhile");
+    assert_eq!(dropped(&world.after(20_000)), Some(BlockFault::Timeout));
 }
 
 #[test]

@@ -81,8 +81,6 @@ fn sends_to_the_root_of_the_peers_and_announces_to_the_rest() {
         let actions = world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
         let rest = usize::try_from(peers).unwrap() - whole;
         assert_eq!(told(&actions), (whole, rest));
-        let again = world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
-        assert_eq!(again, vec![], "everybody has it");
     }
 }
 
@@ -242,16 +240,28 @@ fn never_fetches_what_the_pool_has_or_refused() {
 }
 
 #[test]
-fn announces_own_transactions_every_minute_until_they_are_gone() {
+fn announces_to_everybody_what_comes_back_after_a_reorg() {
+    let mut world = World::new(9, EthVersion::Eth66);
+    let old = 20;
+    world.join(old, EthVersion::Eth64, vec![]);
+    world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
+    let again = world.feed(Event::Pooled { transactions: announced(1, 100), own: false });
+    assert_eq!(told(&again), (0, 9), "who cannot be told by hash is not sent it twice");
+}
+
+#[test]
+fn announces_own_transactions_every_minute_while_the_pool_has_them() {
     let mut world = World::new(3, EthVersion::Eth65);
+    world.pool.extend(announced(2, 100).iter().map(|tx| tx.hash));
     world.feed(Event::Pooled { transactions: announced(1, 100), own: true });
     world.feed(Event::Pooled { transactions: announced(2, 100), own: false });
     assert_eq!(world.after(Duration::from_millis(59_999)), vec![]);
     let again = world.after(Duration::from_millis(1));
     assert_eq!(told(&again), (0, 3));
     assert_eq!(told(&world.after(REPEAT)), (0, 3));
-    world.feed(Event::Gone { hashes: vec![announced(1, 100)[0].hash] });
+    world.pool.clear();
     assert_eq!(world.after(REPEAT), vec![]);
+    assert!(world.gossip.own.is_empty());
 }
 
 #[test]

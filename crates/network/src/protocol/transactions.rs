@@ -1,0 +1,69 @@
+//! Transactions on their way through the node.
+
+use std::sync::Arc;
+
+use primitives::B256;
+use txpool::{Origin, PooledTransaction};
+
+use super::{Action, Fault, Job, Protocol, Turn};
+use crate::{
+    SessionId,
+    gossip::transactions::{self, Event},
+    wire::{AnnouncedTransaction, EthVersion, Message},
+};
+
+impl Protocol {
+    pub(super) fn greet_with_transactions(
+        &mut self,
+        peer: SessionId,
+        version: EthVersion,
+        turn: &mut Turn<'_>,
+    ) {
+        let pending = turn.pool.pending();
+        let pending = pending.iter().map(|pooled| AnnouncedTransaction::of(&pooled.tx)).collect();
+        self.on_transactions(Event::PeerJoined { peer, version, pending }, turn);
+    }
+
+    pub(super) fn on_pooled(&mut self, hashes: &[B256], turn: &mut Turn<'_>) {
+        let pooled = hashes.iter().filter_map(|hash| turn.pool.get(*hash));
+        let is_own = |pooled: &Arc<PooledTransaction>| pooled.origin == Origin::Local;
+        let (own, others): (Vec<_>, Vec<_>) = pooled.partition(is_own);
+        for (pooled, own) in [(own, true), (others, false)] {
+            if !pooled.is_empty() {
+                let of = |pooled: &Arc<PooledTransaction>| AnnouncedTransaction::of(&pooled.tx);
+                let transactions = pooled.iter().map(of).collect();
+                self.on_transactions(Event::Pooled { transactions, own }, turn);
+            }
+        }
+    }
+
+    pub(super) fn on_transactions(&mut self, event: Event, turn: &mut Turn<'_>) {
+        let mut decided = Vec::new();
+        let mut pooled = |hash: &B256| turn.pool.get(*hash).is_some();
+        self.transactions.on(event, turn.now, &mut pooled, &mut decided);
+        for action in decided {
+            let action = match action {
+                transactions::Action::Send { peer, hashes } => {
+                    let pooled = hashes.into_iter().filter_map(|hash| turn.pool.get(hash));
+                    let transactions: Vec<_> = pooled.map(|pooled| pooled.tx.clone()).collect();
+                    if transactions.is_empty() {
+                        continue;
+                    }
+                    Action::Send { peer, message: Message::Transactions(transactions) }
+                }
+                transactions::Action::Announce { peer, transactions } => {
+                    let message = Message::NewPooledTransactionHashes(transactions);
+                    Action::Send { peer, message }
+                }
+                transactions::Action::Request { peer, message } => Action::Send { peer, message },
+                transactions::Action::Admit { peer, transactions } => {
+                    Action::Start(Job::Admit { peer, transactions })
+                }
+                transactions::Action::Drop { peer, reason } => {
+                    Action::Drop { peer, fault: Fault::Transaction(reason) }
+                }
+            };
+            turn.actions.push(action);
+        }
+    }
+}
