@@ -8,7 +8,7 @@ mod transactions;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -35,9 +35,9 @@ use crate::{
     import::{Importing, Outcome},
     peers::{PeerInfo, Peers},
     recent::Recent,
-    serve,
+    serve::{self, Answer, Places, Question},
     sync::{self, Head, Sync},
-    wire::{Message, Requester},
+    wire::{Message, Requester, SnapAnswer},
 };
 
 /// How often the machines are told that time passes.
@@ -57,7 +57,7 @@ pub(crate) enum Command {
 /// What a job brought.
 pub(crate) enum Done {
     /// The answer to a peer's question.
-    Answer(SessionId, Option<Message>),
+    Answer(SessionId, Option<Answer>),
     /// A part of the loop's own work, with what to do next.
     Block(blocks::Done),
     Transactions(transactions::Done),
@@ -102,6 +102,10 @@ pub(crate) struct Driver {
     /// Networks to keep to.
     pub(crate) restrict: Option<NetRestrict>,
     pub(crate) jobs: JoinSet<Done>,
+    /// The jobs that answer a question, and whose it is.
+    pub(crate) answering: HashMap<task::Id, SessionId>,
+    /// Where the trie nodes lie that peers may ask for next.
+    pub(crate) places: Arc<Mutex<Places>>,
     pub(crate) sessions: u64,
     pub(crate) infos: watch::Sender<Arc<Vec<PeerInfo>>>,
     pub(crate) shown: Option<Instant>,
@@ -134,9 +138,18 @@ impl Driver {
                         self.on_closed(error.id(), "it panicked");
                     }
                 },
-                Some(done) = self.jobs.join_next() => match done {
-                    Ok(done) => self.on_done(done),
-                    Err(error) => tracing::error!(%error, "Job of the network panicked"),
+                Some(done) = self.jobs.join_next_with_id() => match done {
+                    Ok((id, done)) => {
+                        if matches!(done, Done::Failed(_)) {
+                            self.on_unanswered(id);
+                        }
+                        self.answering.remove(&id);
+                        self.on_done(done);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "Job of the network panicked");
+                        self.on_unanswered(error.id());
+                    }
                 },
                 Some(outcome) = sources.imported.recv() => self.on_imported(outcome),
                 change = changes.recv() => self.on_chain(change),
@@ -224,6 +237,11 @@ impl Driver {
                 self.on_message(session, *message);
                 self.room = None;
             }
+            PeerEvent::Question(session, question, room) => {
+                self.room = Some(room);
+                self.on_question(session, Question::Snap(*question));
+                self.room = None;
+            }
             PeerEvent::Message(..) => {}
         }
     }
@@ -290,7 +308,9 @@ impl Driver {
             | Message::GetBlockBodies { .. }
             | Message::GetReceipts { .. }
             | Message::GetNodeData { .. }
-            | Message::GetPooledTransactions { .. } => self.on_question(session, message),
+            | Message::GetPooledTransactions { .. } => {
+                self.on_question(session, Question::Eth(message));
+            }
             Message::BlockHeaders { request, headers } => match request.requester() {
                 Some(Requester::Blocks) => self.on_block_header(session, request, headers),
                 _ => self.on_sync(sync::Event::Headers { peer: session, request, headers }),
@@ -318,7 +338,7 @@ impl Driver {
         }
     }
 
-    fn on_question(&mut self, session: SessionId, question: Message) {
+    fn on_question(&mut self, session: SessionId, question: Question) {
         let Some(peer) = self.peers.with(session) else { return };
         match peer.ask(Box::new(question)) {
             Ok(Some(question)) => self.answer(session, question),
@@ -329,19 +349,29 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, session: SessionId, question: Message) {
-        let (view, pool) = (self.view(), self.pool.clone());
-        self.jobs.spawn_blocking(move || match serve::answer(&view, &pool, question) {
+    fn answer(&mut self, session: SessionId, question: Question) {
+        let (view, pool, places) = (self.view(), self.pool.clone(), Arc::clone(&self.places));
+        let job = move || match serve::answer(&view, &pool, &places, question) {
             Ok(answer) => Done::Answer(session, answer),
             Err(error) => Done::Failed(error),
-        });
+        };
+        self.answering.insert(self.jobs.spawn_blocking(job).id(), session);
+    }
+
+    /// If the job was to answer a peer, the peer goes: its next questions wait behind this one.
+    fn on_unanswered(&mut self, id: task::Id) {
+        if let Some(session) = self.answering.remove(&id) {
+            self.drop_peer(session, DisconnectReason::Requested, "its question has no answer");
+        }
     }
 
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Answer(session, answer) => {
-                if let Some(answer) = answer {
-                    self.send(session, &answer);
+                match answer {
+                    Some(Answer::Eth(answer)) => self.send(session, &answer),
+                    Some(Answer::Snap(answer)) => self.send_snap(session, &answer),
+                    None => {}
                 }
                 let next = self.peers.with(session).and_then(|peer| peer.answered());
                 if let Some(question) = next {
@@ -413,6 +443,13 @@ impl Driver {
     pub(crate) fn send(&mut self, session: SessionId, message: &Message) {
         let Some(peer) = self.peers.with(session) else { return };
         if !peer.sender.send(message) {
+            self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
+        }
+    }
+
+    fn send_snap(&mut self, session: SessionId, answer: &SnapAnswer) {
+        let Some(peer) = self.peers.with(session) else { return };
+        if !peer.sender.send_snap(answer) {
             self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
         }
     }
