@@ -15,3 +15,4 @@ mod keystores;
 mod kills;
 mod kills_of_imports;
 mod network;
+mod state_sync;

@@ -2,7 +2,7 @@
 
 mod node_data;
 mod snap;
-mod state;
+mod window;
 
 use std::sync::Mutex;
 
@@ -14,7 +14,7 @@ use txpool::Pool;
 
 use crate::wire::{HeaderQuery, Message, Origin, SnapAnswer, SnapQuestion};
 pub(crate) use node_data::Places;
-use state::Window;
+use window::Window;
 
 /// Bytes after which nothing more is added to an answer, as in geth.
 const ANSWER_BYTES: usize = 2 * 1024 * 1024;

@@ -14,7 +14,7 @@ use primitives::{B256, Bytes, EMPTY_ROOT_HASH, U256, keccak256, map::HashMap};
 use state::{Nibbles, NodeLinks, StateReader, StorageOwner};
 use storage::StorageError;
 
-use super::state::Window;
+use super::window::Window;
 
 /// Nodes of the account trie's top that are remembered: those of two states at least.
 const UPPER_MAX: usize = 16_384;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use primitives::{B256, Bytes, EMPTY_ROOT_HASH, KECCAK256_EMPTY, U256};
+use primitives::{B256, Bytes, KECCAK256_EMPTY, U256};
 use state::{Account, Nibbles, StateReader, prove_keys};
 use storage::{StateAt, StorageError};
 
-use super::{ANSWER_BYTES, state::Window};
+use super::{ANSWER_BYTES, window::Window};
 use crate::wire::{SnapAnswer, SnapQuestion, slim};
 
 /// How many nodes and accounts are looked up for one answer.
