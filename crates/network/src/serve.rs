@@ -207,3 +207,6 @@ fn ancestor(
     }
     Ok(Some(at))
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ fn asked(asker: &Asker, view: &ChainView, query: HeaderQuery) -> Vec<SealedHeade
 fn no_number_in_a_query_of_headers_wraps_or_reaches_beyond_the_ends() {
     let (builder, blocks) = grow(86);
     let (view, asker) = (view_of(&builder), Asker::new());
-    let genesis = Origin::Hash(builder.importer.spec().genesis_hash());
+    let genesis = Origin::Hash(builder.importer.spec().genesis_block().hash());
     let head = Origin::Hash(blocks[85].hash());
     let number = Origin::Number;
     let cases = [
@@ -78,7 +78,7 @@ fn an_answer_has_a_bounded_number_of_headers() {
 fn few_steps_are_made_from_a_block_that_is_not_canonical() {
     let (mut builder, _) = grow(115);
     let mut other = ChainBuilder::new(spec(book_forks()));
-    let mut parent = other.importer.spec().genesis_hash();
+    let mut parent = other.importer.spec().genesis_block().hash();
     for _ in 0..110 {
         let extra_data = Bytes::from_static(b"beside");
         let options = BlockOptions { extra_data, ..BlockOptions::default() };
@@ -119,12 +119,11 @@ fn each_block_is_told_once_and_until_the_answer_is_long_enough() {
     let mut builder = ChainBuilder::new(spec(book_forks()));
     let blocks: Vec<_> = (0..6).map(|nonce| block_with_log(&mut builder, nonce)).collect();
     let (view, asker) = (view_of(&builder), Asker::new());
-    let receipts = |hashes| match asker
-        .eth(&view, Message::GetReceipts { request: REQUEST, hashes })
-    {
-        Message::Receipts { receipts, .. } => receipts,
-        other => panic!("{other:?}"),
-    };
+    let receipts =
+        |hashes| match asker.eth(&view, Message::GetReceipts { request: REQUEST, hashes }) {
+            Message::Receipts { receipts, .. } => receipts,
+            other => panic!("{other:?}"),
+        };
     assert_eq!(receipts(vec![blocks[0].hash(); 1_024]).len(), 1);
     let unknown = vec![B256::ZERO, blocks[1].hash(), B256::repeat_byte(1)];
     assert_eq!(receipts(unknown).len(), 1);
@@ -135,12 +134,11 @@ fn each_block_is_told_once_and_until_the_answer_is_long_enough() {
         .encode(crate::wire::EthVersion::Eth66);
     assert!(payload.len() < ANSWER_BYTES + 700_000);
 
-    let bodies = |hashes| match asker
-        .eth(&view, Message::GetBlockBodies { request: REQUEST, hashes })
-    {
-        Message::BlockBodies { bodies, .. } => bodies,
-        other => panic!("{other:?}"),
-    };
+    let bodies =
+        |hashes| match asker.eth(&view, Message::GetBlockBodies { request: REQUEST, hashes }) {
+            Message::BlockBodies { bodies, .. } => bodies,
+            other => panic!("{other:?}"),
+        };
     assert_eq!(bodies([&all[..], &all, &[B256::ZERO]].concat()).len(), 6);
     assert_eq!(bodies(vec![B256::repeat_byte(9); 1_024]).len(), 0);
 }

@@ -8,7 +8,7 @@ use primitives::{
     TotalDifficulty, U256, keccak256,
 };
 use state::{Account, Layer, MemoryState, StorageOwner, WorldState};
-use storage::{BlockRecord, Commit, Durability, HeadChange, StorageConfig, View, Writer};
+use storage::{BlockRecord, Commit, Durability, HeadChange, StorageConfig, Writer};
 
 use super::*;
 
@@ -137,7 +137,7 @@ impl Grown {
 
     /// The chain as whoever answers sees it.
     pub(super) fn view(&self) -> ChainView {
-        let db: View = self.writer.view();
+        let db = self.writer.view().clone();
         let head = self.head.as_ref().unwrap().clone_sealed_header();
         let td = TotalDifficulty::new(U256::from(head.number + 1));
         ChainView { head, td, db, spec: Arc::new(spec(Default::default())) }

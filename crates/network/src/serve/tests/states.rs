@@ -123,11 +123,12 @@ fn check_storage_ranges(grown: &Grown, asker: &Asker, number: u64, numbers: &mut
         let keys: Vec<_> = model.keys().copied().collect();
         // From zero on, with no limit: whole and without a proof, or cut and proved.
         for bytes in [1, 2_000, u64::MAX] {
-            let (mut told, proof) = storage_ranges(asker, &view, of.clone(), (B256::ZERO, END, bytes));
+            let (mut told, proof) =
+                storage_ranges(asker, &view, of.clone(), (B256::ZERO, END, bytes));
             let told = told.pop().unwrap_or_default();
             assert_eq!(proof.is_empty(), told.len() == model.len());
-            let hard = bytes.min(ANSWER_BYTES as u64) / 10 * 11;
-            let is_full = |told: &[(B256, U256)]| slots_bytes(told) >= hard.max(bytes.min(99));
+            let is_full =
+                |told: &[(B256, U256)]| slots_bytes(told) >= bytes.saturating_add(bytes / 10);
             let asked = (account.storage_root, B256::ZERO, END);
             check_range(&model, &(told, proof), asked, is_full, |it| alloy_rlp::encode(it));
         }
@@ -180,7 +181,9 @@ fn walk(root: B256, mut ask: impl FnMut(Vec<B256>) -> Vec<Bytes>) -> Found {
         for answer in answers {
             let hash = keccak256(&answer);
             match kinds[&hash] {
-                None => assert!(found.codes.insert(hash) || found.codes.contains(&hash)),
+                None => {
+                    found.codes.insert(hash);
+                }
                 Some(is_account) if found.nodes.insert(hash) => {
                     links(&answer, is_account, &mut open);
                 }
@@ -192,7 +195,7 @@ fn walk(root: B256, mut ask: impl FnMut(Vec<B256>) -> Vec<Bytes>) -> Found {
 }
 
 fn links(node: &[u8], is_account: bool, open: &mut Vec<(B256, Option<bool>)>) {
-    let mut follow = |child: &alloy_trie::nodes::RlpNode, open: &mut Vec<_>| match child.as_hash() {
+    let follow = |child: &alloy_trie::nodes::RlpNode, open: &mut Vec<_>| match child.as_hash() {
         Some(hash) => open.push((hash, Some(is_account))),
         None => links(child, is_account, open),
     };
@@ -217,9 +220,10 @@ fn links(node: &[u8], is_account: bool, open: &mut Vec<(B256, Option<bool>)>) {
 
 /// The hashes of all nodes of a state, and of the code of its accounts.
 fn everything(state: &MemoryState) -> Found {
-    let nodes = state.nodes().iter().filter(|((owner, _), _)| {
-        owner.is_none_or(|owner| is_live(state, owner))
-    });
+    let nodes = state
+        .nodes()
+        .iter()
+        .filter(|((owner, _), _)| owner.is_none_or(|owner| is_live(state, owner)));
     let codes = state.accounts().values().map(|account| account.code_hash);
     Found {
         nodes: nodes.map(|(_, node)| keccak256(node)).collect(),
@@ -250,11 +254,11 @@ fn a_walk_goes_on_while_the_chain_grows_as_long_as_the_state_is_kept() {
     let found = walk(root, |hashes| {
         questions += 1;
         let answers = node_data(&asker, &view, hashes);
-        grown.extend(10);
+        grown.extend(5);
         view = grown.view();
         answers
     });
-    assert!((2..7).contains(&questions), "{questions} questions");
+    assert!((2..13).contains(&questions), "{questions} questions");
     assert_eq!(found.nodes, expected.nodes);
 }
 
@@ -320,7 +324,8 @@ fn check_parts(grown: &Grown, asker: &Asker, number: u64, owners: &[B256]) {
         assert_eq!(trie.root(), all[*hash].storage_root);
     }
     let hashes: Vec<_> = owners.iter().map(|hash| all[hash].code_hash).collect();
-    let question = SnapQuestion::ByteCodes { request: REQUEST, hashes: hashes.clone(), bytes: u64::MAX };
+    let question =
+        SnapQuestion::ByteCodes { request: REQUEST, hashes: hashes.clone(), bytes: u64::MAX };
     let SnapAnswer::ByteCodes { codes, .. } = asker.snap(&view, question) else {
         panic!("another answer")
     };
@@ -416,7 +421,9 @@ fn the_code_of_nothing_is_told_and_unknown_code_left_out() {
     let codes = |hashes, bytes| {
         let question = SnapQuestion::ByteCodes { request: REQUEST, hashes, bytes };
         match asker.snap(&grown.view(), question) {
-            SnapAnswer::ByteCodes { codes, .. } => codes.iter().map(Bytes::len).collect::<Vec<_>>(),
+            SnapAnswer::ByteCodes { codes, .. } => {
+                codes.iter().map(|code| code.len()).collect::<Vec<_>>()
+            }
             other => panic!("{other:?}"),
         }
     };
@@ -434,7 +441,8 @@ fn slots_of_several_accounts_end_with_the_one_that_is_cut() {
     let small = *all.keys().find(|hash| (2..7).contains(&count(hash))).unwrap();
     let absent = B256::repeat_byte(1);
     let ask = |of: &[B256], origin, bytes| {
-        let (told, proof) = storage_ranges(&asker, &view, (root, of.to_vec()), (origin, END, bytes));
+        let (told, proof) =
+            storage_ranges(&asker, &view, (root, of.to_vec()), (origin, END, bytes));
         (told.iter().map(Vec::len).collect::<Vec<_>>(), !proof.is_empty())
     };
     let (few, many) = (count(&small), count(&large));
