@@ -200,7 +200,6 @@ fn links(node: &[u8], is_account: bool, open: &mut Vec<(B256, Option<bool>)>) {
         None => links(child, is_account, open),
     };
     match TrieNode::decode(&mut &*node).unwrap() {
-        TrieNode::EmptyRoot => {}
         TrieNode::Extension(extension) => follow(&extension.child, open),
         TrieNode::Branch(branch) => {
             branch.stack.iter().for_each(|child| follow(child, open));
@@ -214,7 +213,7 @@ fn links(node: &[u8], is_account: bool, open: &mut Vec<(B256, Option<bool>)>) {
                 open.push((account.code_hash, None));
             }
         }
-        TrieNode::Leaf(_) => {}
+        TrieNode::Leaf(_) | TrieNode::EmptyRoot => {}
     }
 }
 
@@ -363,7 +362,8 @@ fn every_node_is_told_by_its_path() {
             }
             Some(_) => continue,
         };
-        assert_eq!(trie_nodes(&asker, &view, root, vec![set], 1_000), [node.clone()]);
+        let told = trie_nodes(&asker, &view, root, vec![set], 1_000);
+        assert_eq!(told, std::slice::from_ref(node));
     }
 }
 
