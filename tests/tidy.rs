@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("chain", &["primitives", "state", "consensus", "evm", "storage"]),
     ("txpool", &["primitives", "state", "evm", "chain"]),
     ("miner", &["primitives", "ethash", "state", "consensus", "evm", "storage", "chain", "txpool"]),
-    ("network", &["primitives", "consensus", "storage", "devp2p", "chain", "txpool"]),
+    ("network", &["primitives", "state", "consensus", "storage", "devp2p", "chain", "txpool"]),
     (
         "rpc",
         &[

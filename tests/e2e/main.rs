@@ -18,3 +18,4 @@ mod keystores;
 mod kills;
 mod kills_of_imports;
 mod network;
+mod state_sync;

@@ -15,6 +15,8 @@ const ENR_TEXT_MAX: usize = TEXT_PREFIX.len() + ENR_BYTES_MAX.div_ceil(3) * 4;
 const TEXT_PREFIX: &str = "enr:";
 /// The entry with the fork id ([EIP-2124](https://eips.ethereum.org/EIPS/eip-2124)).
 const ETH_KEY: &str = "eth";
+/// The entry that says that states are told, an empty list.
+const SNAP_KEY: &str = "snap";
 /// Bytes of a compressed public key.
 const KEY_BYTES: usize = 33;
 
@@ -187,8 +189,9 @@ fn sign(key: &SecretKey, node: &NodeRecord, fork_id: Option<ForkId>, sequence: u
     }
     if let Some(fork_id) = fork_id {
         builder.add_value_rlp(ETH_KEY, write_fork_id(fork_id).into());
+        builder.add_value_rlp(SNAP_KEY, vec![alloy_rlp::EMPTY_LIST_CODE].into());
     }
-    let record = builder.build(key).expect("seven short entries are below the limit");
+    let record = builder.build(key).expect("eight short entries are below the limit");
     Enr { record, id: node.id }
 }
 
@@ -311,6 +314,7 @@ mod tests {
             primitives::hex::encode(read.record.get_raw_rlp("eth").unwrap()),
             "cac984fc64ec0483118c30"
         );
+        assert_eq!(read.record.get_raw_rlp("snap").unwrap()[..], [alloy_rlp::EMPTY_LIST_CODE]);
     }
 
     #[test]

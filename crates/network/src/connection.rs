@@ -18,11 +18,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     SessionId,
     handshake::Handshake,
-    wire::{EthVersion, Message, Questions, Status},
+    wire::{EthVersion, Message, Questions, SnapAnswer, SnapQuestion, Status},
 };
 
-/// The capability's name.
+/// The name of the capability that every peer must have.
 pub(crate) const ETH: &str = "eth";
+/// The name of the capability that tells states.
+pub(crate) const SNAP: &str = "snap";
+/// Its only version.
+pub(crate) const SNAP_VERSION: u32 = 1;
 /// How long a peer has to say who it is.
 const STATUS_PERIOD_MAX: Duration = Duration::from_secs(5);
 /// How long a call may take to be answered at all.
@@ -52,6 +56,8 @@ pub(crate) enum PeerEvent {
     Joined(Box<Joined>),
     /// A message, and its share of the inbox.
     Message(SessionId, Box<Message>, OwnedSemaphorePermit),
+    /// A question about a state, and its share of the inbox.
+    Question(SessionId, Box<SnapQuestion>, OwnedSemaphorePermit),
 }
 
 /// A peer that may stay, if there is room.
@@ -83,6 +89,8 @@ pub(crate) struct Sender {
     /// Place of the eth protocol.
     capability: usize,
     version: EthVersion,
+    /// Place of the snap protocol, if the peer speaks it.
+    snap: Option<usize>,
     /// What the peer has not answered yet. Locked for a moment only, by whoever sends or receives.
     questions: Arc<Mutex<Questions>>,
 }
@@ -103,6 +111,15 @@ impl Sender {
         self.questions().ask(message);
         let (id, payload) = message.encode(self.version);
         let message = devp2p::Message { capability: self.capability, id, payload: payload.into() };
+        self.outgoing.try_send(Outgoing::Message(message)).is_ok()
+    }
+
+    /// As [`Self::send`], for an answer of snap.
+    #[must_use]
+    pub(crate) fn send_snap(&self, answer: &SnapAnswer) -> bool {
+        let Some(capability) = self.snap else { return false };
+        let (id, payload) = answer.encode();
+        let message = devp2p::Message { capability, id, payload: payload.into() };
         self.outgoing.try_send(Outgoing::Message(message)).is_ok()
     }
 
@@ -181,6 +198,7 @@ async fn talk(
         session.disconnect(DisconnectReason::UselessPeer).await;
         return "peer does not speak eth".to_owned();
     };
+    let snap = session.shared().iter().position(|shared| shared.capability.name == SNAP);
     let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
     let (received, incoming) = mpsc::channel(INCOMING_MAX);
     let stop = context.stop.child_token();
@@ -194,7 +212,7 @@ async fn talk(
         version,
     };
     let questions = Arc::default();
-    let sender = Sender { outgoing, stop: stop.clone(), capability, version, questions };
+    let sender = Sender { outgoing, stop: stop.clone(), capability, version, snap, questions };
     let listener = Listener { context, number, sender, incoming };
     let mut running = std::pin::pin!(session.run(to_send, received, stop));
     let mut listening = std::pin::pin!(listener.run(identity));
@@ -275,6 +293,13 @@ impl Listener<'_> {
         let kib = u32::try_from(message.payload.len() / 1024 + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.context.inbox).acquire_many_owned(kib).await;
         let room = room.map_err(|_| "stopping".to_owned())?;
+        if Some(message.capability) == self.sender.snap {
+            let question = SnapQuestion::decode(message.id, &message.payload).map_err(|error| {
+                format!("message {:#04x} of snap is refused: {error}", message.id)
+            })?;
+            let event = PeerEvent::Question(self.number, Box::new(question), room);
+            return self.context.events.send(event).await.map_err(|_| "stopping".to_owned());
+        }
         if !self.sender.questions().may_come(message.id) {
             return Err(format!("message {:#04x} answers no question", message.id));
         }

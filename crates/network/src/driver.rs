@@ -6,7 +6,7 @@ mod progress;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -29,8 +29,8 @@ use crate::{
     import::{Importing, Outcome},
     peers::{PeerInfo, Peers},
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
-    serve,
-    wire::Message,
+    serve::{self, Answer, Places, Question},
+    wire::{Message, SnapAnswer},
 };
 
 /// How often the machines are told that time passes.
@@ -52,7 +52,7 @@ pub(crate) enum Command {
 /// What a job brought.
 pub(crate) enum Done {
     /// The answer to a peer's question.
-    Answer(SessionId, Option<Message>),
+    Answer(SessionId, Option<Answer>),
     /// A part of the protocol's own work.
     Protocol(protocol::Done),
     /// The database failed.
@@ -94,6 +94,10 @@ pub(crate) struct Driver {
     /// Networks to keep to.
     pub(crate) restrict: Option<NetRestrict>,
     pub(crate) jobs: JoinSet<Done>,
+    /// The jobs that answer a question, and whose it is.
+    pub(crate) answering: HashMap<task::Id, SessionId>,
+    /// Where the trie nodes lie that peers may ask for next.
+    pub(crate) places: Arc<Mutex<Places>>,
     pub(crate) sessions: u64,
     pub(crate) infos: watch::Sender<Arc<Vec<PeerInfo>>>,
     pub(crate) progress: watch::Sender<Option<SyncProgress>>,
@@ -123,9 +127,18 @@ impl Driver {
                         self.on_closed(error.id(), "it panicked");
                     }
                 },
-                Some(done) = self.jobs.join_next() => match done {
-                    Ok(done) => self.on_done(done),
-                    Err(error) => tracing::error!(%error, "Job of the network panicked"),
+                Some(done) = self.jobs.join_next_with_id() => match done {
+                    Ok((id, done)) => {
+                        if matches!(done, Done::Failed(_)) {
+                            self.on_unanswered(id);
+                        }
+                        self.answering.remove(&id);
+                        self.on_done(done);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "Job of the network panicked");
+                        self.on_unanswered(error.id());
+                    }
                 },
                 Some(outcome) = sources.imported.recv() => self.on_event(Event::Imported(outcome)),
                 change = changes.recv() => self.on_chain(change),
@@ -213,6 +226,11 @@ impl Driver {
                 self.on_message(session, *message);
                 self.room = None;
             }
+            PeerEvent::Question(session, question, room) => {
+                self.room = Some(room);
+                self.on_question(session, Question::Snap(*question));
+                self.room = None;
+            }
             PeerEvent::Message(..) => {}
         }
     }
@@ -276,7 +294,9 @@ impl Driver {
             | Message::GetBlockBodies { .. }
             | Message::GetReceipts { .. }
             | Message::GetNodeData { .. }
-            | Message::GetPooledTransactions { .. } => self.on_question(session, message),
+            | Message::GetPooledTransactions { .. } => {
+                self.on_question(session, Question::Eth(message));
+            }
             // Never asked for.
             Message::NodeData { .. } | Message::Receipts { .. } | Message::Status(_) => {
                 self.drop_peer(session, DisconnectReason::SubprotocolError, "unasked answer");
@@ -285,7 +305,7 @@ impl Driver {
         }
     }
 
-    fn on_question(&mut self, session: SessionId, question: Message) {
+    fn on_question(&mut self, session: SessionId, question: Question) {
         let Some(peer) = self.peers.with(session) else { return };
         match peer.ask(Box::new(question)) {
             Ok(Some(question)) => self.answer(session, question),
@@ -296,19 +316,29 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, session: SessionId, question: Message) {
-        let (view, pool) = (self.view(), self.pool.clone());
-        self.jobs.spawn_blocking(move || match serve::answer(&view, &pool, question) {
+    fn answer(&mut self, session: SessionId, question: Question) {
+        let (view, pool, places) = (self.view(), self.pool.clone(), Arc::clone(&self.places));
+        let job = move || match serve::answer(&view, &pool, &places, question) {
             Ok(answer) => Done::Answer(session, answer),
             Err(error) => Done::Failed(error),
-        });
+        };
+        self.answering.insert(self.jobs.spawn_blocking(job).id(), session);
+    }
+
+    /// If the job was to answer a peer, the peer goes: its next questions wait behind this one.
+    fn on_unanswered(&mut self, id: task::Id) {
+        if let Some(session) = self.answering.remove(&id) {
+            self.drop_peer(session, DisconnectReason::Requested, "its question has no answer");
+        }
     }
 
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Answer(session, answer) => {
-                if let Some(answer) = answer {
-                    self.send(session, &answer);
+                match answer {
+                    Some(Answer::Eth(answer)) => self.send(session, &answer),
+                    Some(Answer::Snap(answer)) => self.send_snap(session, &answer),
+                    None => {}
                 }
                 let next = self.peers.with(session).and_then(|peer| peer.answered());
                 if let Some(question) = next {
@@ -402,6 +432,13 @@ impl Driver {
     pub(crate) fn send(&mut self, session: SessionId, message: &Message) {
         let Some(peer) = self.peers.with(session) else { return };
         if !peer.sender.send(message) {
+            self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
+        }
+    }
+
+    fn send_snap(&mut self, session: SessionId, answer: &SnapAnswer) {
+        let Some(peer) = self.peers.with(session) else { return };
+        if !peer.sender.send_snap(answer) {
             self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
         }
     }

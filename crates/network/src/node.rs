@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use txpool::Pool;
 
 use crate::{
-    connection::{Context, ETH, INBOX_KIB_MAX},
+    connection::{Context, ETH, INBOX_KIB_MAX, SNAP, SNAP_VERSION},
     driver::{Command, Driver, Sources},
     import::Importing,
     peers::{PeerInfo, Peers},
     protocol::{self, SyncProgress},
-    wire::{EthVersion, MESSAGE_CODES},
+    wire::{EthVersion, MESSAGE_CODES, SNAP_MESSAGE_CODES},
 };
 
 /// Events of all peers that wait for the loop.
@@ -155,6 +155,8 @@ pub async fn start(
         room: None,
         restrict: config.restrict,
         jobs: JoinSet::new(),
+        answering: Default::default(),
+        places: Arc::default(),
         sessions: 0,
         progress,
         progress_log: Default::default(),
@@ -172,11 +174,13 @@ pub async fn start(
     Ok(NetworkHandle { id, address, peers_max, commands, infos, progress })
 }
 
-/// Every version of eth that geth has spoken since 1.8.
+/// Every version of eth that geth has spoken since 1.8, and snap/1 beside it.
 fn protocols() -> Vec<Protocol> {
     let protocol = |version: EthVersion| Protocol {
         capability: Capability::new(ETH, u32::from(version.number())),
         messages: MESSAGE_CODES,
     };
-    EthVersion::ALL.map(protocol).to_vec()
+    let snap =
+        Protocol { capability: Capability::new(SNAP, SNAP_VERSION), messages: SNAP_MESSAGE_CODES };
+    EthVersion::ALL.map(protocol).into_iter().chain([snap]).collect()
 }

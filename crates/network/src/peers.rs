@@ -13,7 +13,8 @@ use primitives::{B256, TotalDifficulty};
 use crate::{
     SessionId,
     connection::{Identity, Joined, Sender},
-    wire::{EthVersion, Message},
+    serve::Question,
+    wire::EthVersion,
 };
 
 /// Questions of one peer that wait for their answer, one of which is being worked on. geth has a
@@ -43,7 +44,7 @@ pub(crate) struct Peer {
     pub(crate) td: TotalDifficulty,
     since: Instant,
     /// The first is being worked on.
-    questions: VecDeque<Box<Message>>,
+    questions: VecDeque<Box<Question>>,
 }
 
 /// What is known about a peer.
@@ -142,7 +143,7 @@ impl Peers {
 impl Peer {
     /// Queues a question. The one to work on now, if nothing is worked on; an error if the peer
     /// asks faster than it may.
-    pub(crate) fn ask(&mut self, question: Box<Message>) -> Result<Option<Message>, ()> {
+    pub(crate) fn ask(&mut self, question: Box<Question>) -> Result<Option<Question>, ()> {
         if self.questions.len() == QUESTIONS_MAX {
             return Err(());
         }
@@ -151,7 +152,7 @@ impl Peer {
     }
 
     /// Ends the question that was worked on. The next one, if there is one.
-    pub(crate) fn answered(&mut self) -> Option<Message> {
+    pub(crate) fn answered(&mut self) -> Option<Question> {
         self.questions.pop_front();
         self.questions.front().map(|question| (**question).clone())
     }

@@ -8,7 +8,10 @@ mod blocks;
 mod job;
 mod transactions;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use chain::{ChainEvent, ChainView};
 use consensus::VerifiedBlock;
@@ -28,7 +31,7 @@ use crate::{
         transactions::{self as tx_gossip, TransactionFault, TransactionGossip},
     },
     recent::Recent,
-    serve,
+    serve::{self, Answer, Question},
     sync::{self, Head, Sync, SyncFault},
     wire::{EthVersion, Message, Requester},
 };
@@ -402,5 +405,11 @@ pub fn answer(
     pool: &Pool,
     question: Message,
 ) -> Result<Option<Message>, StorageError> {
-    serve::answer(view, pool, question)
+    // Nobody asks for trie nodes here, so there are no places to remember.
+    let places = Mutex::default();
+    let answer = serve::answer(view, pool, &places, Question::Eth(question))?;
+    Ok(answer.and_then(|answer| match answer {
+        Answer::Eth(message) => Some(message),
+        Answer::Snap(_) => None,
+    }))
 }

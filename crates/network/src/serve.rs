@@ -1,12 +1,20 @@
 //! Answers from one view of the chain. Whatever is asked, an answer is short and so is the way to it.
 
+mod node_data;
+mod snap;
+mod window;
+
+use std::sync::Mutex;
+
 use alloy_rlp::Encodable;
 use chain::ChainView;
 use primitives::{B256, SealedHeader, map::HashSet};
 use storage::StorageError;
 use txpool::Pool;
 
-use crate::wire::{HeaderQuery, Message, Origin};
+use crate::wire::{HeaderQuery, Message, Origin, SnapAnswer, SnapQuestion};
+pub(crate) use node_data::Places;
+use window::Window;
 
 /// Bytes after which nothing more is added to an answer, as in geth.
 const ANSWER_BYTES: usize = 2 * 1024 * 1024;
@@ -17,6 +25,20 @@ const HEADER_BYTES: usize = 500;
 /// Steps from a block that is not canonical towards its ancestors, in one answer.
 const SIDE_STEPS_MAX: u64 = 100;
 
+/// What a peer wants to know.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    Eth(Message),
+    Snap(SnapQuestion),
+}
+
+/// What a peer is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Eth(Message),
+    Snap(SnapAnswer),
+}
+
 /// The answer to a question; `None` if the message is none, or one that is not answered here.
 ///
 /// # Errors
@@ -25,6 +47,21 @@ const SIDE_STEPS_MAX: u64 = 100;
 pub(crate) fn answer(
     view: &ChainView,
     pool: &Pool,
+    places: &Mutex<Places>,
+    question: Question,
+) -> Result<Option<Answer>, StorageError> {
+    match question {
+        Question::Eth(message) => Ok(answer_eth(view, pool, places, message)?.map(Answer::Eth)),
+        Question::Snap(question) => {
+            snap::answer(&mut Window::of(view)?, question).map(|answer| Some(Answer::Snap(answer)))
+        }
+    }
+}
+
+fn answer_eth(
+    view: &ChainView,
+    pool: &Pool,
+    places: &Mutex<Places>,
     question: Message,
 ) -> Result<Option<Message>, StorageError> {
     let answer = match question {
@@ -47,8 +84,14 @@ pub(crate) fn answer(
                 |hash| Ok(pool.get(hash).map(|pooled| (pooled.tx.length(), pooled.tx.clone())));
             Message::PooledTransactions { request, transactions: each(hashes, transaction)? }
         }
-        // State is not kept by the hashes of its nodes: nothing is known about any of them.
-        Message::GetNodeData { request, .. } => Message::NodeData { request, values: Vec::new() },
+        Message::GetNodeData { request, hashes } => {
+            let mut window = Window::of(view)?;
+            let value = |hash| {
+                let value = node_data::find(&mut window, places, hash)?;
+                Ok(value.map(|value| (value.len(), value)))
+            };
+            Message::NodeData { request, values: each(hashes, value)? }
+        }
         Message::Status(_)
         | Message::NewBlockHashes(_)
         | Message::Transactions(_)
@@ -66,7 +109,7 @@ pub(crate) fn answer(
 /// What there is of what is asked for, each once, in order and until the answer is long enough.
 fn each<T>(
     hashes: Vec<B256>,
-    find: impl Fn(B256) -> Result<Option<(usize, T)>, StorageError>,
+    mut find: impl FnMut(B256) -> Result<Option<(usize, T)>, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     let mut seen: HashSet<B256> = HashSet::default();
@@ -164,3 +207,6 @@ fn ancestor(
     }
     Ok(Some(at))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The messages of the eth protocol, versions 63 to 68, and their bytes
-//! ([devp2p/caps/eth](https://github.com/ethereum/devp2p/blob/master/caps/eth.md)).
+//! ([devp2p/caps/eth](https://github.com/ethereum/devp2p/blob/master/caps/eth.md)), and those of
+//! snap/1.
 //!
 //! Decoding is strict: canonical RLP, nothing behind the end, and every list is counted before
 //! anything in it is decoded.
@@ -8,6 +9,7 @@ mod block;
 mod items;
 mod questions;
 mod receipt;
+mod snap;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -24,6 +26,10 @@ use self::items::{Items, encode_list, encode_list_of, list_length};
 pub use self::{
     items::WireError,
     questions::Questions,
+    snap::{
+        CODES_MAX, SLOT_ACCOUNTS_MAX, SNAP_MESSAGE_CODES, SnapAnswer, SnapQuestion, TRIE_PATHS_MAX,
+        slim,
+    },
     transaction::{AnnouncedTransaction, TransactionMetadata},
 };
 

@@ -27,5 +27,5 @@ pub use changes::StateChanges;
 pub use layer::{Layer, LayerView, Layers};
 pub use memory::{MemoryState, genesis_changes};
 pub use reader::{ReadError, StateReader};
-pub use trie::Trie;
+pub use trie::{NodeLinks, Trie, prove_keys};
 pub use world::{AccountProof, SlotProof, WorldState, unwind};

@@ -1,11 +1,13 @@
 mod edit;
 mod hash;
+mod links;
 mod node;
 
 use alloy_trie::Nibbles;
 use primitives::{B256, Bytes, EMPTY_ROOT_HASH, keccak256, map::HashMap};
 
 pub(crate) use hash::Records;
+pub use links::NodeLinks;
 
 use crate::{MemoryState, ReadError, StateReader, StorageOwner};
 use edit::{Edit, load};
@@ -175,6 +177,31 @@ impl Trie {
             }
         }
     }
+}
+
+/// The records from a root towards each of these keys, every record once, in the order of the keys
+/// and from the root downwards: what shows, with everything between two keys, that nothing between
+/// them was left out. Without an owner it is the account trie that is meant.
+///
+/// # Errors
+///
+/// When the reader fails, or a node is not there or not what it should be.
+pub fn prove_keys<R: StateReader>(
+    reader: &R,
+    owner: Option<StorageOwner>,
+    root: B256,
+    keys: &[B256],
+) -> Result<Vec<Bytes>, ReadError> {
+    let (mut trie, source) = (Trie::at(root), Source { reader, owner });
+    let mut proof = Vec::new();
+    for key in keys {
+        for node in trie.prove(source, &Nibbles::unpack_array(key))? {
+            if !proof.contains(&node) {
+                proof.push(node);
+            }
+        }
+    }
+    Ok(proof)
 }
 
 #[cfg(test)]

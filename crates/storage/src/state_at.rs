@@ -19,7 +19,7 @@ pub struct StateAt {
     view: View,
     place: Place,
     /// What differs from the base; made when somebody asks for more than single values.
-    overlay: Arc<OnceLock<Overlay>>,
+    overlay: Arc<OnceLock<Arc<Overlay>>>,
 }
 
 /// Where the block is, seen from the base.
@@ -83,10 +83,10 @@ impl StateAt {
         if let Some(overlay) = self.overlay.get() {
             return Ok(overlay);
         }
-        let overlay = match &self.place {
-            Place::Base => Overlay::default(),
-            Place::Above(layers) => Overlay::above(layers),
-            Place::Below(number) => Overlay::below(&self.view, *number)?,
+        let overlay: Arc<Overlay> = match &self.place {
+            Place::Base => Arc::default(),
+            Place::Above(layers) => self.view.overlay_of(layers),
+            Place::Below(number) => Arc::new(Overlay::below(&self.view, *number)?),
         };
         Ok(self.overlay.get_or_init(|| overlay))
     }

@@ -1,18 +1,23 @@
 //! What everybody reads: one moment of the database.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use primitives::{
     B256, BlockBody, BlockNumHash, Bytes, Header, Receipt, SealedBlock, SealedHeader,
     TotalDifficulty,
 };
 use rocksdb::DB;
-use state::{Layers, StateChanges};
+use state::{LayerView, Layers, StateChanges};
 
 use crate::{
     StateAt, StorageError,
     codec::{bad, decode, decode_u64, decode_u256},
     database::Pinned,
+    flat::Overlay,
     history,
     schema::{Column, block_key, meta, parse_block_key, parse_place},
 };
@@ -20,6 +25,10 @@ use crate::{
 /// How far behind the head unexecuted blocks count in [`View::unexecuted_bytes`], in blocks. Older
 /// ones will hardly ever be executed.
 const UNEXECUTED_DEPTH_MAX: u64 = 4_096;
+
+/// Blocks whose differences from the base are kept in order, for whoever asks for their state part
+/// by part.
+const OVERLAYS_MAX: usize = 2;
 
 /// The database as it stood when one commit was done.
 ///
@@ -35,6 +44,8 @@ struct Inner {
     layers: Layers,
     head: Option<BlockNumHash>,
     base: BlockNumHash,
+    /// By block, the newest last. Locked for a look only.
+    overlays: Mutex<VecDeque<(B256, Arc<Overlay>)>>,
 }
 
 impl View {
@@ -45,7 +56,8 @@ impl View {
         head: Option<BlockNumHash>,
         base: BlockNumHash,
     ) -> Self {
-        Self { inner: Arc::new(Inner { pinned: Pinned::now(db), layers, head, base }) }
+        let (pinned, overlays) = (Pinned::now(db), Mutex::default());
+        Self { inner: Arc::new(Inner { pinned, layers, head, base, overlays }) }
     }
 
     pub(crate) fn pinned(&self) -> &Pinned {
@@ -248,6 +260,42 @@ impl View {
             return Ok(StateAt::past(self.clone(), number));
         }
         Err(StorageError::NoState(hash))
+    }
+
+    /// The canonical blocks whose whole state is here, tries included, with their state roots: the
+    /// head first, the base last.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn recent_roots(&self) -> Result<Vec<(B256, BlockNumHash)>, StorageError> {
+        let Some(layers) = self.head().and_then(|head| self.layers().view(head.hash)) else {
+            return Ok(Vec::new());
+        };
+        let mut roots: Vec<_> = layers.layers().map(|layer| (layer.root, layer.block)).collect();
+        let base = self.base();
+        let header = self.header(base.hash)?.ok_or(StorageError::UnknownBlock(base.hash))?;
+        roots.push((header.state_root, base));
+        Ok(roots)
+    }
+
+    /// What the layers of a block say, in order. Several parts of one state are often asked for one
+    /// after the other.
+    pub(crate) fn overlay_of(&self, layers: &LayerView) -> Arc<Overlay> {
+        let Some(block) = layers.layers().next().map(|layer| layer.block.hash) else {
+            return Arc::default();
+        };
+        let overlays = || self.inner.overlays.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = overlays().iter().find(|(of, _)| *of == block).map(|(_, known)| known.clone());
+        known.unwrap_or_else(|| {
+            let overlay = Arc::new(Overlay::above(layers));
+            let mut overlays = overlays();
+            if overlays.len() == OVERLAYS_MAX {
+                overlays.pop_front();
+            }
+            overlays.push_back((block, overlay.clone()));
+            overlay
+        })
     }
 
     /// The values after canonical block `to` of every account and slot that the canonical blocks

@@ -75,8 +75,13 @@ pub(crate) struct GethNode {
 }
 
 impl Geth {
-    /// Starts a node that looks for peers, and waits until it answers.
+    /// Starts a node that looks for peers and executes every block, and waits until it answers.
     pub(crate) fn start(&self, args: &[&str]) -> GethNode {
+        self.start_syncing(&[&["--syncmode", "full"], args].concat())
+    }
+
+    /// As [`Self::start`], but it syncs as it does by default: by state, if there is a long chain.
+    pub(crate) fn start_syncing(&self, args: &[&str]) -> GethNode {
         let (peers, http) = (free_port(), free_port());
         let log = self.datadir.with_extension("log");
         let out = File::create(&log).expect("the log can be written");
@@ -84,7 +89,7 @@ impl Geth {
         let mut command = Command::new(&self.program);
         command.args(["--datadir", text(&self.datadir), "--ipcdisable"]).args(self.quiet);
         command.args(["--ethash.dagdir", text(&self.datadir), "--verbosity", "4"]);
-        command.args(["--port", &peers, "--nat", "extip:127.0.0.1", "--syncmode", "full"]);
+        command.args(["--port", &peers, "--nat", "extip:127.0.0.1"]);
         if self.quiet.is_empty() {
             command.args(["--http", "--http.port", &port, "--http.api", "eth,net,admin"]);
             command.args(["--authrpc.port", "0"]);
@@ -127,7 +132,7 @@ impl GethNode {
     }
 
     /// What it logged, but for our own questions.
-    fn history(&self) -> String {
+    pub(crate) fn history(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines = log.lines().filter(|line| !line.contains("Served "));
         lines.collect::<Vec<_>>().join("\n")

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ethash::{Dataset, Epoch, LightCache, Pow, Progress, Residence, Store, Target};
-use primitives::{B256, U256};
+use primitives::{B256, SealedBlock, U256};
 use serde_json::{Value, json};
 
 use super::{
@@ -91,6 +91,19 @@ impl Work {
         let taken = node.rpc.call("eth_submitWork", submission(nonce, self.seal_hash, pow));
         assert_eq!(taken, json!(true), "{}", node.history());
     }
+}
+
+/// The block with a seal that holds.
+pub(crate) fn seal(block: &SealedBlock) -> SealedBlock {
+    let mut block = block.clone_block();
+    let seal_hash = consensus::seal_hash(&block.header);
+    let target = Target::from_difficulty(block.header.difficulty).expect("it is positive");
+    let (stop, hashes) = (AtomicBool::new(false), AtomicU64::new(0));
+    let found = DATASET.search(&seal_hash, &target, 0..u64::MAX, &stop, &hashes);
+    let (nonce, pow) = found.expect("nobody stops it");
+    block.header.nonce = nonce.to_be_bytes().into();
+    block.header.mix_hash = pow.mix_hash;
+    SealedBlock::seal_slow(block)
 }
 
 /// The target of a work package: 2^256 divided by the difficulty, so this finds the difficulty.

@@ -15,6 +15,12 @@ pub enum WireError {
         /// What was agreed on.
         version: EthVersion,
     },
+    /// The code is none of a question of snap/1.
+    #[error("message code {code:#04x} of snap/1 asks nothing")]
+    NoSnapQuestion {
+        /// The code, relative to the protocol's first.
+        code: u8,
+    },
     /// More bytes than any message may have.
     #[error("message of {bytes} bytes is too long")]
     Oversized {
@@ -51,6 +57,15 @@ pub enum WireError {
         /// How many bits it takes.
         bits: usize,
     },
+    /// More bytes than a hash or a path in a trie has.
+    #[error("hash or path of {bytes} bytes is too long")]
+    PathTooLong {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// A question for trie nodes that names none.
+    #[error("list of paths is empty")]
+    NoPath,
     /// The lists of an eth/68 announcement have different lengths.
     #[error("announcement tells {types} types and {sizes} sizes of {hashes} transactions")]
     AnnouncementLengths {

@@ -244,3 +244,75 @@ fn has_the_roots_of_the_yellow_papers_friends() {
     }
     assert_eq!(trie.root(), EMPTY_ROOT_HASH);
 }
+
+/// The keys are hashes, as in every trie that is told to others.
+fn hashed_trie(values: u64) -> (MemoryState, B256, BTreeMap<B256, Vec<u8>>) {
+    let (mut trie, mut model) = (Trie::new(), BTreeMap::new());
+    for number in 0..values {
+        let key = keccak256(number.to_be_bytes());
+        let value = vec![7; usize::try_from(number % 40 + 1).unwrap()];
+        trie.insert(key.as_slice(), &value);
+        model.insert(key, value);
+    }
+    let root = trie.root();
+    let mut records = Records::default();
+    trie.take(&mut records);
+    let mut changes = StateChanges::default();
+    for (path, range) in records.changed {
+        let rlp = range.map(|range| Bytes::copy_from_slice(&records.rlp[range]));
+        changes.account_nodes.insert(path, rlp);
+    }
+    let mut stored = MemoryState::default();
+    stored.apply(&changes);
+    (stored, root, model)
+}
+
+#[test]
+fn links_lead_from_the_root_to_every_node_and_every_value() {
+    for size in [1, 2, 17, 700] {
+        let (stored, root, model) = hashed_trie(size);
+        let (mut open, mut nodes, mut values) = (vec![(root, Nibbles::new())], 0, BTreeMap::new());
+        while let Some((hash, path)) = open.pop() {
+            let rlp = stored.node(None, &path).unwrap().unwrap();
+            assert_eq!(keccak256(&rlp), hash);
+            let links = NodeLinks::of(&rlp, &path).unwrap();
+            nodes += 1;
+            open.extend(links.nodes);
+            values.extend(links.values);
+        }
+        assert_eq!(nodes, stored.nodes().len());
+        assert_eq!(values, model);
+    }
+}
+
+#[test]
+fn what_is_no_node_of_hashed_keys_has_no_links() {
+    let leaf = |path: &[u8]| list(&[string(&hex_prefix(path, true)), string(&[9; 40])]);
+    let nibbles = |count| vec![5; count];
+    let here = Nibbles::from_nibbles([1, 2]);
+    assert!(NodeLinks::of(&leaf(&nibbles(62)), &here).is_some());
+    for count in [0, 61, 63, 64] {
+        assert_eq!(NodeLinks::of(&leaf(&nibbles(count)), &here), None);
+    }
+    assert_eq!(NodeLinks::of(&[], &here), None);
+    assert_eq!(NodeLinks::of(&[0xc0], &here), None);
+}
+
+#[test]
+fn a_proof_of_two_keys_has_every_node_once_and_the_root_first() {
+    let (stored, root, model) = hashed_trie(700);
+    let keys: Vec<B256> = model.keys().copied().collect();
+    for edges in [[keys[0], keys[699]], [keys[5], keys[6]], [B256::ZERO, B256::repeat_byte(0xff)]] {
+        let proof = prove_keys(&stored, None, root, &edges).unwrap();
+        assert_eq!(keccak256(&proof[0]), root);
+        assert_eq!(proof.iter().filter(|node| keccak256(node) == root).count(), 1);
+        for key in edges {
+            let path = Nibbles::unpack_array(&key);
+            let alone = prove_keys(&stored, None, root, &[key]).unwrap();
+            assert!(alone.iter().all(|node| proof.contains(node)));
+            let value = model.get(&key).cloned();
+            alloy_trie::proof::verify_proof(root, path, value, &alone).unwrap();
+        }
+    }
+    assert!(prove_keys(&stored, None, EMPTY_ROOT_HASH, &[B256::ZERO]).unwrap().is_empty());
+}

@@ -101,3 +101,28 @@ fn a_block_by_block_import_and_a_large_one_leave_the_same_disk() {
         assert!(slow == fast, "{column:?}: {} and {} records", slow.len(), fast.len());
     }
 }
+
+#[test]
+fn recent_roots_are_those_of_the_head_down_to_the_base_and_their_states_are_whole() {
+    let (mut writer, genesis) = memory();
+    let view = writer.view();
+    assert_eq!(view.recent_roots().unwrap(), [(genesis.layer.root, genesis.id())]);
+    let mut blocks = vec![genesis];
+    for seed in [5, 6] {
+        let new = line(&blocks[blocks.len() - 1], 90, seed);
+        writer.commit(extension(&new, &[])).unwrap();
+        blocks.extend(new);
+    }
+    let beside = line(&blocks[170], 3, 9);
+    let view = writer.commit(side(&beside)).unwrap();
+    let roots = view.recent_roots().unwrap();
+    let canonical = blocks.iter().rev().map(|block| (block.layer.root, block.id()));
+    assert_eq!(roots, canonical.take(roots.len()).collect::<Vec<_>>());
+    assert_eq!(roots.last().unwrap().1, view.base());
+    assert_eq!(u64::try_from(roots.len()).unwrap(), LAYERS_MAX + 1);
+    // The order of questions does not matter, whatever is kept between them.
+    for (_, id) in roots.iter().step_by(40).chain(&roots[..3]).chain(&roots[..3]) {
+        let block = blocks.iter().find(|block| block.id() == *id).unwrap();
+        assert_walk(&view.state_at(id.hash).unwrap(), &block.state);
+    }
+}
