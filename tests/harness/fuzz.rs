@@ -157,7 +157,8 @@ pub fn enr(data: &[u8]) {
     if let Ok(record) = Enr::from_rlp(data) {
         assert!(data.len() <= ENR_BYTES_MAX);
         assert_eq!(record.to_rlp(), data);
-        drop((record.node(), record.tcp(), record.fork_id()));
+        assert!(record.node().is_none_or(|node| node.id == record.id()));
+        assert!(record.tcp() != Some(0));
     }
     if let Ok(record) = String::from_utf8_lossy(data).parse::<Enr>() {
         assert_eq!(record.to_string().parse::<Enr>(), Ok(record));
@@ -197,10 +198,16 @@ pub fn transaction(data: &[u8]) {
     }
 }
 
-/// A chain's definition.
+/// A chain's definition. Whatever is taken has a fork id at any height, and fits itself.
+///
+/// # Panics
+///
+/// If it does not.
 pub fn genesis(data: &[u8]) {
     if let Ok(spec) = ChainSpec::from_json(&String::from_utf8_lossy(data)) {
-        drop(spec.fork_id(u64::MAX));
+        for height in [0, 1, 1_000_000, u64::MAX] {
+            assert_eq!(spec.check_fork_id(height, spec.fork_id(height)), Ok(()));
+        }
     }
 }
 

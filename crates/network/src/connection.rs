@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use alloy_rlp::Bytes;
 use chain::ChainHandle;
 use devp2p::{Capability, DisconnectReason, Ended, Local, Outgoing, PeerId, Session};
 use tokio::{
@@ -29,6 +30,9 @@ const STATUS_PERIOD_MAX: Duration = Duration::from_secs(5);
 const DIAL_PERIOD_MAX: Duration = Duration::from_secs(15);
 /// Messages that wait for a peer. Who lets them pile up is dropped.
 pub(crate) const OUTGOING_MAX: usize = 64;
+/// Answers that wait for a peer to read them, one of which is being written. A peer chooses how large
+/// they are, so whoever does not read gets no more of them.
+const ANSWERS_MAX: usize = 2;
 /// Messages that were read and wait to be decoded. Then the socket has to wait.
 const INCOMING_MAX: usize = 1;
 /// Bytes of messages that wait for the network's loop, in KiB, of all peers together.
@@ -85,6 +89,14 @@ pub(crate) struct Sender {
     version: EthVersion,
     /// What the peer has not answered yet. Locked for a moment only, by whoever sends or receives.
     questions: Arc<Mutex<Questions>>,
+    /// Room for answers.
+    answers: Arc<Semaphore>,
+}
+
+/// An answer, and its place, which is free again when it is written.
+struct Answer {
+    payload: Vec<u8>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Whom a connection goes to.
@@ -102,6 +114,22 @@ impl Sender {
     pub(crate) fn send(&self, message: &Message) -> bool {
         self.questions().ask(message);
         let (id, payload) = message.encode(self.version);
+        self.queue(id, payload.into())
+    }
+
+    /// Where to wait until an answer is worth its work: until the peer has read most of the others.
+    pub(crate) fn answers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.answers)
+    }
+
+    /// As [`Self::send`], of an answer that waited for its place.
+    #[must_use]
+    pub(crate) fn send_answer(&self, answer: &Message, place: OwnedSemaphorePermit) -> bool {
+        let (id, payload) = answer.encode(self.version);
+        self.queue(id, Bytes::from_owner(Answer { payload, _place: place }))
+    }
+
+    fn queue(&self, id: u8, payload: Bytes) -> bool {
         let message = devp2p::Message { capability: self.capability, id, payload: payload.into() };
         self.outgoing.try_send(Outgoing::Message(message)).is_ok()
     }
@@ -115,6 +143,12 @@ impl Sender {
         if self.outgoing.try_send(Outgoing::Disconnect(reason)).is_err() {
             self.stop.cancel();
         }
+    }
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
     }
 }
 
@@ -193,8 +227,9 @@ async fn talk(
         dialled,
         version,
     };
+    let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
     let questions = Arc::default();
-    let sender = Sender { outgoing, stop: stop.clone(), capability, version, questions };
+    let sender = Sender { outgoing, stop: stop.clone(), capability, version, questions, answers };
     let listener = Listener { context, number, sender, incoming };
     let mut running = std::pin::pin!(session.run(to_send, received, stop));
     let mut listening = std::pin::pin!(listener.run(identity));

@@ -56,8 +56,8 @@ pub(crate) enum Command {
 
 /// What a job brought.
 pub(crate) enum Done {
-    /// The answer to a peer's question.
-    Answer(SessionId, Option<Message>),
+    /// The answer to a peer's question, and its place on the way out.
+    Answer(SessionId, Option<(Message, OwnedSemaphorePermit)>),
     /// A part of the loop's own work, with what to do next.
     Block(blocks::Done),
     Transactions(transactions::Done),
@@ -330,18 +330,31 @@ impl Driver {
     }
 
     fn answer(&mut self, session: SessionId, question: Message) {
-        let (view, pool) = (self.view(), self.pool.clone());
-        self.jobs.spawn_blocking(move || match serve::answer(&view, &pool, question) {
-            Ok(answer) => Done::Answer(session, answer),
-            Err(error) => Done::Failed(error),
+        let Some(places) = self.peers.with(session).map(|peer| peer.sender.answers()) else {
+            return;
+        };
+        let (chain, pool) = (self.chain.clone(), self.pool.clone());
+        self.jobs.spawn(async move {
+            // A peer that has left gives its places back, too.
+            let place = places.acquire_owned().await.ok();
+            let serving = move || serve::answer(&chain.view(), &pool, question);
+            match task::spawn_blocking(serving).await {
+                Ok(Ok(answer)) => Done::Answer(session, answer.zip(place)),
+                Ok(Err(error)) => Done::Failed(error),
+                // Whoever waits for this job learns of a panic as of its own.
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Done::Answer(session, None),
+                },
+            }
         });
     }
 
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Answer(session, answer) => {
-                if let Some(answer) = answer {
-                    self.send(session, &answer);
+                if let Some((answer, place)) = answer {
+                    self.send_answer(session, &answer, place);
                 }
                 let next = self.peers.with(session).and_then(|peer| peer.answered());
                 if let Some(question) = next {
@@ -413,6 +426,13 @@ impl Driver {
     pub(crate) fn send(&mut self, session: SessionId, message: &Message) {
         let Some(peer) = self.peers.with(session) else { return };
         if !peer.sender.send(message) {
+            self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
+        }
+    }
+
+    fn send_answer(&mut self, session: SessionId, answer: &Message, place: OwnedSemaphorePermit) {
+        let Some(peer) = self.peers.with(session) else { return };
+        if !peer.sender.send_answer(answer, place) {
             self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
         }
     }

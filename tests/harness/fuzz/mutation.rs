@@ -3,7 +3,7 @@
 use crate::harness::random::Random;
 
 /// No input is longer.
-pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// How many changes are made at once.
 const CHANGES_MAX: u64 = 6;
 /// Bytes that often mean something.
