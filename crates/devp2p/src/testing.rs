@@ -42,11 +42,11 @@ pub struct Opening {
     auth: Vec<u8>,
 }
 
-/// Reads frames.
-pub struct Reader(FrameReader<BufReader<OwnedReadHalf>>);
+/// Reads frames. Boxed, because the states of ciphers are thousands of bytes, and move.
+pub struct Reader(Box<FrameReader<BufReader<OwnedReadHalf>>>);
 
-/// Writes frames, and what is none.
-pub struct Writer(FrameWriter<OwnedWriteHalf>);
+/// Writes frames, and what is none. Boxed for the same reason.
+pub struct Writer(Box<FrameWriter<OwnedWriteHalf>>);
 
 impl Opening {
     /// Begins a handshake with a node.
@@ -216,7 +216,8 @@ fn packet_of(body: &[u8], plain_bytes: usize) -> Packet {
 fn halves(stream: TcpStream, secrets: &Secrets) -> (Reader, Writer) {
     let (read_half, write_half) = stream.into_split();
     let buffered = BufReader::with_capacity(READ_BUFFER_BYTES, read_half);
-    (Reader(FrameReader::new(buffered, secrets)), Writer(FrameWriter::new(write_half, secrets)))
+    let reader = Reader(Box::new(FrameReader::new(buffered, secrets)));
+    (reader, Writer(Box::new(FrameWriter::new(write_half, secrets))))
 }
 
 /// Runs what reads from a slice or writes to a vector, so never waits.

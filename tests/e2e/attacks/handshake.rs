@@ -161,6 +161,9 @@ async fn a_promised_frame_takes_no_memory_and_ends_the_connection() {
     arena.judge(gauge, "P2P-04", 8 * MIB).await;
 }
 
+/// Makes an introduction strange.
+type Bend = Box<dyn Fn(&mut Hello)>;
+
 /// What becomes of an introduction.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
@@ -195,7 +198,7 @@ async fn strange_introductions_are_taken_or_refused_and_never_printed_raw() {
     let gauge = arena.gauge().await;
     let version = |version| move |hello: &mut Hello| hello.version = version;
     let spoken = |version| move |hello: &mut Hello| hello.capabilities[0].1 = version;
-    let cases: Vec<(&str, Box<dyn Fn(&mut Hello)>, Fate)> = vec![
+    let cases: Vec<(&str, Bend, Fate)> = vec![
         ("no capability", Box::new(capable(0)), Fate::Told(UselessPeer)),
         ("10 capabilities", Box::new(capable(10)), Fate::Taken),
         ("100 capabilities", Box::new(capable(100)), Fate::Taken),
