@@ -4,6 +4,7 @@
 //! these tests. `tests/setup` installs the others. `HEMATITE_ROUNDS` and `HEMATITE_TIER=long` say how
 //! often nodes are killed, `HEMATITE_SEED` repeats a run.
 
+mod attacks;
 mod bad_input;
 mod bench;
 mod chains;

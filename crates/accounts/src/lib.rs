@@ -21,6 +21,8 @@ mod key_file;
 mod keystore;
 mod scrypt_small_r;
 mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use directory::store_privately;
 pub use kdf::Kdf;

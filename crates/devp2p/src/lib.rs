@@ -13,6 +13,8 @@ mod netrestrict;
 mod record;
 mod rlpx;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use address::{RelayError, check_relayed, is_lan};
 pub use base::{

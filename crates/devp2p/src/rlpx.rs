@@ -10,6 +10,10 @@ mod vectors;
 use std::io;
 
 pub(crate) use frame::{FRAME_BYTES_MAX, FrameReader, FrameWriter, wire_bytes};
+#[cfg(feature = "testing")]
+pub(crate) use handshake::{
+    Form, Ours, PLAIN_ACK_BYTES, PLAIN_AUTH_BYTES, Packet, read_packet, seal_packet,
+};
 pub(crate) use handshake::{Secrets, accept, dial};
 
 /// Why bytes could not be carried.

@@ -21,6 +21,8 @@ use crate::{
     rlpx::{self, FrameReader, FrameWriter, Secrets},
 };
 use inbound::{Action, Event, Inbound};
+#[cfg(feature = "testing")]
+pub(crate) use message::open as open_message;
 pub use message::{MESSAGE_BYTES_MAX, Traffic};
 use message::{MessageError, MessageReader, MessageWriter};
 

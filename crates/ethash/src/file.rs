@@ -11,6 +11,8 @@ mod load;
 mod lock;
 mod obtain;
 mod prepare;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -26,6 +26,8 @@ mod search;
 pub use cache::LightCache;
 pub use dataset::{Dataset, Phase, Progress};
 pub use epoch::Epoch;
+#[cfg(feature = "testing")]
+pub use file::testing;
 pub use file::{
     Damage, FileError, GethFile, Notice, Obtained, Origin, Preparation, Residence, Store, Unsaved,
 };

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use alloy_rlp::Bytes;
 use chain::ChainHandle;
 use devp2p::{Capability, DisconnectReason, Ended, Local, Outgoing, PeerId, Session};
 use tokio::{
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     SessionId,
     handshake::Handshake,
-    wire::{EthVersion, Message, Questions, SnapAnswer, SnapQuestion, Status},
+    serve::Answer,
+    wire::{EthVersion, Message, Questions, SnapQuestion, Status},
 };
 
 /// The name of the capability that every peer must have.
@@ -33,6 +35,9 @@ const STATUS_PERIOD_MAX: Duration = Duration::from_secs(5);
 const DIAL_PERIOD_MAX: Duration = Duration::from_secs(15);
 /// Messages that wait for a peer. Who lets them pile up is dropped.
 pub(crate) const OUTGOING_MAX: usize = 64;
+/// Answers that wait for a peer to read them, one of which is being written. A peer chooses how large
+/// they are, so whoever does not read gets no more of them.
+const ANSWERS_MAX: usize = 2;
 /// Messages that were read and wait to be decoded. Then the socket has to wait.
 const INCOMING_MAX: usize = 1;
 /// Bytes of messages that wait for the network's loop, in KiB, of all peers together.
@@ -93,6 +98,14 @@ pub(crate) struct Sender {
     snap: Option<usize>,
     /// What the peer has not answered yet. Locked for a moment only, by whoever sends or receives.
     questions: Arc<Mutex<Questions>>,
+    /// Room for answers.
+    answers: Arc<Semaphore>,
+}
+
+/// An answer, and its place, which is free again when it is written.
+struct Placed {
+    payload: Vec<u8>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Whom a connection goes to.
@@ -110,15 +123,28 @@ impl Sender {
     pub(crate) fn send(&self, message: &Message) -> bool {
         self.questions().ask(message);
         let (id, payload) = message.encode(self.version);
-        let message = devp2p::Message { capability: self.capability, id, payload: payload.into() };
-        self.outgoing.try_send(Outgoing::Message(message)).is_ok()
+        self.queue(self.capability, id, payload.into())
     }
 
-    /// As [`Self::send`], for an answer of snap.
+    /// Where to wait until an answer is worth its work: until the peer has read most of the others.
+    pub(crate) fn answers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.answers)
+    }
+
+    /// As [`Self::send`], of an answer that waited for its place.
     #[must_use]
-    pub(crate) fn send_snap(&self, answer: &SnapAnswer) -> bool {
-        let Some(capability) = self.snap else { return false };
-        let (id, payload) = answer.encode();
+    pub(crate) fn send_answer(&self, answer: &Answer, place: OwnedSemaphorePermit) -> bool {
+        let (capability, (id, payload)) = match answer {
+            Answer::Eth(answer) => (self.capability, answer.encode(self.version)),
+            Answer::Snap(answer) => {
+                let Some(snap) = self.snap else { return false };
+                (snap, answer.encode())
+            }
+        };
+        self.queue(capability, id, Bytes::from_owner(Placed { payload, _place: place }))
+    }
+
+    fn queue(&self, capability: usize, id: u8, payload: Bytes) -> bool {
         let message = devp2p::Message { capability, id, payload: payload.into() };
         self.outgoing.try_send(Outgoing::Message(message)).is_ok()
     }
@@ -132,6 +158,12 @@ impl Sender {
         if self.outgoing.try_send(Outgoing::Disconnect(reason)).is_err() {
             self.stop.cancel();
         }
+    }
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
     }
 }
 
@@ -211,8 +243,10 @@ async fn talk(
         dialled,
         version,
     };
+    let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
     let questions = Arc::default();
-    let sender = Sender { outgoing, stop: stop.clone(), capability, version, snap, questions };
+    let sender =
+        Sender { outgoing, stop: stop.clone(), capability, version, snap, questions, answers };
     let listener = Listener { context, number, sender, incoming };
     let mut running = std::pin::pin!(session.run(to_send, received, stop));
     let mut listening = std::pin::pin!(listener.run(identity));

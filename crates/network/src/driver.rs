@@ -30,7 +30,7 @@ use crate::{
     peers::{PeerInfo, Peers},
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
     serve::{self, Answer, Places, Question},
-    wire::{Message, SnapAnswer},
+    wire::Message,
 };
 
 /// How often the machines are told that time passes.
@@ -51,8 +51,8 @@ pub(crate) enum Command {
 
 /// What a job brought.
 pub(crate) enum Done {
-    /// The answer to a peer's question.
-    Answer(SessionId, Option<Answer>),
+    /// The answer to a peer's question, and its place on the way out.
+    Answer(SessionId, Option<(Answer, OwnedSemaphorePermit)>),
     /// A part of the protocol's own work.
     Protocol(protocol::Done),
     /// The database failed.
@@ -317,12 +317,26 @@ impl Driver {
     }
 
     fn answer(&mut self, session: SessionId, question: Question) {
-        let (view, pool, places) = (self.view(), self.pool.clone(), Arc::clone(&self.places));
-        let job = move || match serve::answer(&view, &pool, &places, question) {
-            Ok(answer) => Done::Answer(session, answer),
-            Err(error) => Done::Failed(error),
+        let Some(free) = self.peers.with(session).map(|peer| peer.sender.answers()) else {
+            return;
         };
-        self.answering.insert(self.jobs.spawn_blocking(job).id(), session);
+        let (chain, pool, places) =
+            (self.chain.clone(), self.pool.clone(), Arc::clone(&self.places));
+        let job = self.jobs.spawn(async move {
+            // A peer that has left gives its places back, too.
+            let place = free.acquire_owned().await.ok();
+            let serving = move || serve::answer(&chain.view(), &pool, &places, question);
+            match task::spawn_blocking(serving).await {
+                Ok(Ok(answer)) => Done::Answer(session, answer.zip(place)),
+                Ok(Err(error)) => Done::Failed(error),
+                // Whoever waits for this job learns of a panic as of its own.
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Done::Answer(session, None),
+                },
+            }
+        });
+        self.answering.insert(job.id(), session);
     }
 
     /// If the job was to answer a peer, the peer goes: its next questions wait behind this one.
@@ -335,10 +349,8 @@ impl Driver {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Answer(session, answer) => {
-                match answer {
-                    Some(Answer::Eth(answer)) => self.send(session, &answer),
-                    Some(Answer::Snap(answer)) => self.send_snap(session, &answer),
-                    None => {}
+                if let Some((answer, place)) = answer {
+                    self.send_answer(session, &answer, place);
                 }
                 let next = self.peers.with(session).and_then(|peer| peer.answered());
                 if let Some(question) = next {
@@ -436,9 +448,9 @@ impl Driver {
         }
     }
 
-    fn send_snap(&mut self, session: SessionId, answer: &SnapAnswer) {
+    fn send_answer(&mut self, session: SessionId, answer: &Answer, place: OwnedSemaphorePermit) {
         let Some(peer) = self.peers.with(session) else { return };
-        if !peer.sender.send_snap(answer) {
+        if !peer.sender.send_answer(answer, place) {
             self.drop_peer(session, DisconnectReason::UselessPeer, "it does not read");
         }
     }

@@ -7,7 +7,7 @@ pub(crate) mod filter;
 pub(crate) mod logs;
 mod mining;
 mod state;
-mod submit;
+pub(crate) mod submit;
 mod transaction;
 
 use network::SyncProgress;

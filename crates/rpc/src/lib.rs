@@ -29,6 +29,8 @@ mod node;
 mod params;
 mod parse;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod txpool;
 mod web3;
 

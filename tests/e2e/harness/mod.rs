@@ -6,12 +6,12 @@ pub(crate) mod geth;
 pub(crate) mod key;
 pub(crate) mod network;
 pub(crate) mod node;
-pub(crate) mod random;
-pub(crate) mod rpc;
 pub(crate) mod sealed;
 pub(crate) mod sealing;
 
 use std::path::{Path, PathBuf};
+
+pub(crate) use tests::harness::{random, rpc};
 
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {

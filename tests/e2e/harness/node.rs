@@ -178,6 +178,11 @@ impl Node {
         node
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line that holds these words.
     pub(crate) fn logged(&self, words: &str) -> Option<String> {
         self.log.lines().iter().find(|line| line.contains(words)).cloned()

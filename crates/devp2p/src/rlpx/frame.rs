@@ -140,7 +140,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Bytes held for the frame that is being read.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) const fn bytes_held(&self) -> usize {
         self.frame.capacity()
     }
@@ -203,7 +203,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     }
 
     /// A header that promises a frame, which does not follow.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) async fn promise(&mut self, bytes: usize) -> Result<(), RlpxError> {
         let header = self.seal_header(bytes);
         Ok(self.stream.write_all(&header).await?)

@@ -29,9 +29,9 @@ const SIGNATURE_BYTES: usize = 65;
 const KEY_BYTES: usize = 64;
 const NONCE_BYTES: usize = 32;
 /// The dialler's older packet: signature, hash of the ephemeral key, key, nonce, flag.
-const PLAIN_AUTH_BYTES: usize = SIGNATURE_BYTES + 32 + KEY_BYTES + NONCE_BYTES + 1;
+pub(crate) const PLAIN_AUTH_BYTES: usize = SIGNATURE_BYTES + 32 + KEY_BYTES + NONCE_BYTES + 1;
 /// The older answer: ephemeral key, nonce, flag.
-const PLAIN_ACK_BYTES: usize = KEY_BYTES + NONCE_BYTES + 1;
+pub(crate) const PLAIN_ACK_BYTES: usize = KEY_BYTES + NONCE_BYTES + 1;
 
 type Nonce = [u8; NONCE_BYTES];
 
@@ -49,17 +49,17 @@ pub(crate) struct Secrets {
 
 /// How packets of one handshake are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Plain,
     Eip8,
 }
 
 /// A packet as it was received.
 #[derive(Debug)]
-struct Packet {
-    form: Form,
-    wire: Vec<u8>,
-    body: Vec<u8>,
+pub(crate) struct Packet {
+    pub(crate) form: Form,
+    pub(crate) wire: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What the dialler says.
@@ -76,26 +76,26 @@ struct Ack {
 }
 
 /// What one side keeps to itself during a handshake.
-struct Ours<'a> {
-    key: &'a SecretKey,
+pub(crate) struct Ours {
+    key: SecretKey,
     ephemeral: SecretKey,
     nonce: Nonce,
 }
 
-impl<'a> Ours<'a> {
-    fn random(key: &'a SecretKey) -> Self {
-        Self { key, ephemeral: ecies::random_key(), nonce: rand::random() }
+impl Ours {
+    pub(crate) fn random(key: &SecretKey) -> Self {
+        Self { key: *key, ephemeral: ecies::random_key(), nonce: rand::random() }
     }
 
     /// The packet that begins a handshake.
-    fn auth(&self, remote: &PeerId, form: Form) -> Vec<u8> {
-        let message = signed(&self.nonce, &ecies::agree(self.key, remote.public_key()));
+    pub(crate) fn auth(&self, remote: &PeerId, form: Form) -> Vec<u8> {
+        let message = signed(&self.nonce, &ecies::agree(&self.key, remote.public_key()));
         let signature = SECP256K1.sign_ecdsa_recoverable(&message, &self.ephemeral);
         let (recovery, compact) = signature.serialize_compact();
         let recovery = u8::try_from(i32::from(recovery)).expect("0 to 3");
         let mut signature = [recovery; SIGNATURE_BYTES];
         signature[..64].copy_from_slice(&compact);
-        let key = PeerId::of(self.key).to_bytes();
+        let key = PeerId::of(&self.key).to_bytes();
         let fields: [&[u8]; 3] = [&signature, &key, &self.nonce];
         match form {
             Form::Plain => {
@@ -120,7 +120,7 @@ impl<'a> Ours<'a> {
     }
 
     /// The secrets of the dialler.
-    fn dialled(&self, auth: &[u8], ack: &Packet) -> Result<Secrets, RlpxError> {
+    pub(crate) fn dialled(&self, auth: &[u8], ack: &Packet) -> Result<Secrets, RlpxError> {
         let Ack { ephemeral, nonce } = Ack::read(ack)?;
         let (aes, mac) = self.derive(ephemeral.public_key(), &self.nonce, &nonce);
         Ok(Secrets {
@@ -132,9 +132,12 @@ impl<'a> Ours<'a> {
     }
 
     /// The dialler's key, the answer and the secrets of who was dialled.
-    fn accepted(&self, packet: &Packet) -> Result<(PeerId, Vec<u8>, Secrets), RlpxError> {
+    pub(crate) fn accepted(
+        &self,
+        packet: &Packet,
+    ) -> Result<(PeerId, Vec<u8>, Secrets), RlpxError> {
         let Auth { signature, key, nonce } = Auth::read(packet)?;
-        let message = signed(&nonce, &ecies::agree(self.key, key.public_key()));
+        let message = signed(&nonce, &ecies::agree(&self.key, key.public_key()));
         let ephemeral = recover(&signature, &message).ok_or(RlpxError::Packet)?;
         let (aes, mac) = self.derive(&ephemeral, &nonce, &self.nonce);
         let ack = self.ack(&key, packet.form);
@@ -230,7 +233,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Reads a packet of either form. Nothing tells them apart for sure but decryption: the older ones
 /// begin with the prefix of a point, which is also the length of a packet beyond 1024 bytes.
-async fn read_packet<R: AsyncRead + Unpin>(
+pub(crate) async fn read_packet<R: AsyncRead + Unpin>(
     stream: &mut R,
     key: &SecretKey,
     plain_bytes: usize,
@@ -275,11 +278,16 @@ fn eip8_packet(remote: &PeerId, fields: &[&[u8]]) -> Vec<u8> {
     }
     VERSION.encode(&mut body);
     body.resize(body.len() + rand::random_range(PADDING_BYTES), 0);
+    seal_packet(remote, &body)
+}
+
+/// A packet with its length. The body has at most 64 KiB.
+pub(crate) fn seal_packet(remote: &PeerId, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len() + ecies::OVERHEAD_BYTES)
         .expect("three fields and padding are far below 64 KiB")
         .to_be_bytes();
     let mut packet = length.to_vec();
-    packet.extend_from_slice(&ecies::encrypt(remote.public_key(), &body, &length));
+    packet.extend_from_slice(&ecies::encrypt(remote.public_key(), body, &length));
     packet
 }
 

@@ -69,7 +69,7 @@ fn count(messages: &AtomicU64, bytes: &AtomicU64, frame_bytes: usize) {
 
 /// Why what came is no message.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum MessageError {
+pub(crate) enum MessageError {
     /// It did not come.
     #[error(transparent)]
     Rlpx(#[from] RlpxError),
@@ -116,16 +116,9 @@ impl MessageReader {
     pub(super) async fn read(&mut self) -> Result<(u64, Vec<u8>), MessageError> {
         // As long as what cannot be compressed may become.
         let frame_bytes_max = CODE_BYTES_MAX + max_compress_len(MESSAGE_BYTES_MAX);
-        let mut frame = self.frames.read(frame_bytes_max).await?;
+        let frame = self.frames.read(frame_bytes_max).await?;
         count(&self.traffic.messages_in, &self.traffic.bytes_in, frame.len());
-        let (code, payload) = split(&frame)?;
-        if self.compressed {
-            return Ok((code, decompress(code, payload)?));
-        }
-        within(code, payload.len())?;
-        let code_bytes = frame.len() - payload.len();
-        frame.drain(..code_bytes);
-        Ok((code, frame))
+        open(frame, self.compressed)
     }
 
     /// Throws away what else comes, until the peer closes the connection.
@@ -180,6 +173,18 @@ impl MessageWriter {
     pub(super) const fn frames_mut(&mut self) -> &mut FrameWriter<OwnedWriteHalf> {
         &mut self.frames
     }
+}
+
+/// The message in a frame.
+pub(crate) fn open(mut frame: Vec<u8>, compressed: bool) -> Result<(u64, Vec<u8>), MessageError> {
+    let (code, payload) = split(&frame)?;
+    if compressed {
+        return Ok((code, decompress(code, payload)?));
+    }
+    within(code, payload.len())?;
+    let code_bytes = frame.len() - payload.len();
+    frame.drain(..code_bytes);
+    Ok((code, frame))
 }
 
 fn split(frame: &[u8]) -> Result<(u64, &[u8]), MessageError> {

@@ -77,7 +77,7 @@ fn ether(wei: U256) -> String {
 }
 
 /// Reads an envelope (EIP-2718); the error is geth's text.
-fn decode(bytes: &[u8]) -> Result<Transaction, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Transaction, String> {
     match bytes {
         [] | [0..=0x7f] => return Err("typed transaction too short".to_owned()),
         [1 | 2, ..] => {}

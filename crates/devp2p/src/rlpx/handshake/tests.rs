@@ -12,14 +12,14 @@ fn nonce(digits: &str) -> Nonce {
     hex::decode_to_array(digits).unwrap()
 }
 
-fn dialler(key: &SecretKey) -> Ours<'_> {
+fn dialler(key: &SecretKey) -> Ours {
     let ephemeral = self::key(vectors::EPHEMERAL_A);
-    Ours { key, ephemeral, nonce: nonce(vectors::NONCE_A) }
+    Ours { key: *key, ephemeral, nonce: nonce(vectors::NONCE_A) }
 }
 
-fn dialled(key: &SecretKey) -> Ours<'_> {
+fn dialled(key: &SecretKey) -> Ours {
     let ephemeral = self::key(vectors::EPHEMERAL_B);
-    Ours { key, ephemeral, nonce: nonce(vectors::NONCE_B) }
+    Ours { key: *key, ephemeral, nonce: nonce(vectors::NONCE_B) }
 }
 
 async fn packet(wire: &[u8], key: &SecretKey, plain_bytes: usize) -> Result<Packet, RlpxError> {

@@ -1,3 +1,5 @@
+//! Chance that can be repeated, and how much of it.
+
 use std::{
     io::Write,
     time::{SystemTime, UNIX_EPOCH},
@@ -8,13 +10,19 @@ const ROUNDS: u64 = 3;
 /// Rounds of killing when time does not matter.
 const ROUNDS_LONG: u64 = 50;
 
-/// Whether there is time for everything.
-pub(crate) fn is_long() -> bool {
+/// Whether time does not matter: `HEMATITE_TIER=long`.
+#[must_use]
+pub fn is_long() -> bool {
     std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long")
 }
 
 /// How often a node is killed in a test.
-pub(crate) fn rounds() -> u64 {
+///
+/// # Panics
+///
+/// If `HEMATITE_ROUNDS` is no number.
+#[must_use]
+pub fn rounds() -> u64 {
     if let Ok(text) = std::env::var("HEMATITE_ROUNDS") {
         return text.parse().expect("HEMATITE_ROUNDS is a number");
     }
@@ -23,11 +31,16 @@ pub(crate) fn rounds() -> u64 {
 
 /// Numbers that a seed repeats (xorshift64*, Vigna 2016).
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// Seeded by `HEMATITE_SEED`, or by the clock; the seed is printed.
-    pub(crate) fn new(what: &str) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If `HEMATITE_SEED` is no number.
+    #[must_use]
+    pub fn new(what: &str) -> Self {
         let seed = match std::env::var("HEMATITE_SEED") {
             Ok(text) => text.parse().expect("HEMATITE_SEED is a number"),
             Err(_) => {
@@ -36,6 +49,12 @@ impl Random {
             }
         };
         say(&format!("{what}: HEMATITE_SEED={seed} HEMATITE_ROUNDS={}", rounds()));
+        Self::seeded(seed)
+    }
+
+    /// The numbers of a seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
         Self(seed.max(1))
     }
 
@@ -47,13 +66,13 @@ impl Random {
     }
 
     /// A number of this range.
-    pub(crate) fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+    pub fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
         range.start + (self.next() >> 11) % (range.end - range.start)
     }
 }
 
 /// Tells whoever runs the tests, whether they succeed or not.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     // A closed stderr is no reason to fail.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

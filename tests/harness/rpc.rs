@@ -1,3 +1,5 @@
+//! JSON-RPC, as a test calls it.
+
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -11,9 +13,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Why there is no result.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The connection broke: nobody knows whether the call was heard.
-    Broken(#[expect(dead_code, reason = "shown in failures")] io::Error),
+    Broken(io::Error),
     /// The node said no.
     Refused(String),
 }
@@ -25,34 +27,43 @@ impl From<io::Error> for Fault {
 }
 
 /// JSON-RPC over one HTTP connection that is kept open.
-pub(crate) struct Rpc {
+#[derive(Debug)]
+pub struct Rpc {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
 }
 
 impl Rpc {
     /// Calls a node at an address.
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
         Self { address, connection: None }
     }
 
     /// A place holder until the address is known.
-    pub(crate) fn nowhere() -> Self {
+    #[must_use]
+    pub fn nowhere() -> Self {
         Self::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
     /// Another connection to the same node.
-    pub(crate) fn again(&self) -> Self {
+    #[must_use]
+    pub fn again(&self) -> Self {
         Self::new(self.address)
     }
 
     /// As libraries want it.
-    pub(crate) fn url(&self) -> String {
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Calls a method.
-    pub(crate) fn try_call(&mut self, method: &str, params: &Value) -> Result<Value, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// If there is no result.
+    pub fn try_call(&mut self, method: &str, params: &Value) -> Result<Value, Fault> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let kept = self.connection.is_some();
         let mut answer = self.exchange(&request.to_string());
@@ -72,7 +83,11 @@ impl Rpc {
     }
 
     /// Calls a method that must succeed.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.try_call(method, &params)
             .unwrap_or_else(|fault| panic!("{method} {params}: {fault:?}"))
     }
@@ -116,22 +131,38 @@ impl Rpc {
     }
 
     /// The height of the head.
-    pub(crate) fn block_number(&mut self) -> u64 {
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn block_number(&mut self) -> u64 {
         number(&self.call("eth_blockNumber", json!([])))
     }
 
     /// A block without its transactions, by tag or by number.
-    pub(crate) fn block(&mut self, id: &str) -> Value {
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn block(&mut self, id: &str) -> Value {
         self.call("eth_getBlockByNumber", json!([id, false]))
     }
 
     /// A block without its transactions, by number.
-    pub(crate) fn block_at(&mut self, number: u64) -> Value {
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn block_at(&mut self, number: u64) -> Value {
         self.block(&format!("{number:#x}"))
     }
 
     /// Sends a signed transaction; returns its hash.
-    pub(crate) fn send(&mut self, raw: &str) -> String {
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn send(&mut self, raw: &str) -> String {
         let hash = self.call("eth_sendRawTransaction", json!([raw]));
         hash.as_str().expect("a hash").to_owned()
     }
@@ -144,7 +175,12 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 /// A quantity's number.
-pub(crate) fn number(quantity: &Value) -> u64 {
+///
+/// # Panics
+///
+/// If it is none.
+#[must_use]
+pub fn number(quantity: &Value) -> u64 {
     let text = quantity.as_str().unwrap_or_else(|| panic!("{quantity} is no quantity"));
     u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a quantity is hexadecimal")
 }
