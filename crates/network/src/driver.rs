@@ -34,6 +34,7 @@ use crate::{
     },
     import::{Importing, Outcome},
     peers::{PeerInfo, Peers},
+    pending::Pending,
     recent::Recent,
     serve,
     sync::{self, Head, Sync},
@@ -44,14 +45,14 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections that are no sessions yet, of those who call us.
-pub(crate) const PENDING_MAX: usize = 50;
 
 /// What somebody wants of the network.
 #[derive(Debug)]
 pub(crate) enum Command {
     Add(NodeRecord),
     Remove(PeerId),
+    /// Whether a node has a place always.
+    Trust(PeerId, bool),
 }
 
 /// What a job brought.
@@ -71,8 +72,6 @@ pub(crate) struct Open {
     session: SessionId,
     /// Who was called, if we did.
     dialled: Option<PeerId>,
-    /// Whether it is a session already.
-    joined: bool,
 }
 
 /// Where events come from.
@@ -99,6 +98,8 @@ pub(crate) struct Driver {
     pub(crate) connections: JoinSet<String>,
     /// Every connection, until it is closed.
     pub(crate) open: HashMap<task::Id, Open>,
+    /// Those of them who called and have not said who they are.
+    pub(crate) pending: Pending,
     /// Networks to keep to.
     pub(crate) restrict: Option<NetRestrict>,
     pub(crate) jobs: JoinSet<Done>,
@@ -123,7 +124,7 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let listener = sources.listener.as_ref().filter(|_| self.strangers() < PENDING_MAX);
+            let listener = sources.listener.as_ref();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = sources.peers.recv() => self.on_peer(event),
@@ -145,10 +146,7 @@ impl Driver {
                 Some(command) = sources.commands.recv() => self.on_command(command),
                 _ = tick.tick() => self.on_tick(),
                 accepted = accept(listener) => match accepted {
-                    Ok((stream, address)) if self.allows(address.ip()) => {
-                        self.connect(Way::In(stream));
-                    }
-                    Ok((_, address)) => tracing::debug!(%address, "Refused caller from outside --netrestrict"),
+                    Ok((stream, address)) => self.on_caller(stream, address),
                     Err(error) => tracing::debug!(%error, "Could not accept a peer"),
                 },
             }
@@ -166,7 +164,19 @@ impl Driver {
         self.restrict.as_ref().is_none_or(|networks| networks.contains(ip.to_canonical()))
     }
 
-    fn connect(&mut self, way: Way) {
+    fn on_caller(&mut self, stream: TcpStream, address: SocketAddr) {
+        if !self.allows(address.ip()) {
+            tracing::debug!(%address, "Refused caller from outside --netrestrict");
+        } else if !self.pending.admits(address.ip()) {
+            tracing::debug!(%address, "Refused caller whose address has too many handshakes");
+        } else {
+            self.connect(Way::In(stream), Some(address.ip()));
+        }
+    }
+
+    /// Begins a connection, to a caller if there is one. Calls of our own take none of their
+    /// places.
+    fn connect(&mut self, way: Way, caller: Option<IpAddr>) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let dialled = match &way {
@@ -174,13 +184,19 @@ impl Driver {
             Way::In(_) => None,
         };
         let running = connection::run(Arc::clone(&self.context), session, way);
-        let id = self.connections.spawn(running).id();
-        self.open.insert(id, Open { session, dialled, joined: false });
-    }
-
-    /// Connections of others that are no sessions yet.
-    fn strangers(&self) -> usize {
-        self.open.values().filter(|open| open.dialled.is_none() && !open.joined).count()
+        let id = match caller {
+            Some(ip) => {
+                let (stop, evicted) = self.pending.add(session, ip, Instant::now());
+                if let Some((session, since)) = evicted {
+                    tracing::debug!(%session, waited = ?since.elapsed(), "Silent caller gave way");
+                }
+                let running = async move { stop.run_until_cancelled_owned(running).await };
+                let gave_way = || "it gave way to another caller".to_owned();
+                self.connections.spawn(async move { running.await.unwrap_or_else(gave_way) }).id()
+            }
+            None => self.connections.spawn(running).id(),
+        };
+        self.open.insert(id, Open { session, dialled });
     }
 
     pub(crate) fn dial(&mut self, event: DialEvent) {
@@ -193,7 +209,7 @@ impl Driver {
                 self.dialer.on(event, Instant::now(), &mut Vec::new());
                 continue;
             }
-            self.connect(Way::Out { id: node.id, address: node.tcp_address() });
+            self.connect(Way::Out { id: node.id, address: node.tcp_address() }, None);
         }
     }
 
@@ -206,7 +222,15 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Add(node) => self.dial(DialEvent::Named(node)),
+            Command::Add(node) => {
+                self.dial(DialEvent::Named(node));
+                self.peers.set_named(node.id, true);
+                self.publish();
+            }
+            Command::Trust(id, trusted) => {
+                self.peers.trust(id, trusted);
+                self.publish();
+            }
             Command::Remove(id) => {
                 self.dial(DialEvent::Forgotten(id));
                 if let Some(session) = self.peers.session_of(id) {
@@ -231,9 +255,7 @@ impl Driver {
     fn on_joined(&mut self, joined: &Joined) {
         let (session, identity) = (joined.session, &joined.identity);
         let id = identity.id;
-        if let Some(open) = self.open.values_mut().find(|open| open.session == session) {
-            open.joined = true;
-        }
+        self.pending.remove(session);
         match self.peers.admit(joined, self.dialer.is_named(id), Instant::now()) {
             Ok(None) => {}
             Ok(Some(old)) => {
@@ -262,7 +284,8 @@ impl Driver {
     }
 
     fn on_closed(&mut self, id: task::Id, reason: &str) {
-        let Some(Open { session, dialled, joined: _ }) = self.open.remove(&id) else { return };
+        let Some(Open { session, dialled }) = self.open.remove(&id) else { return };
+        self.pending.remove(session);
         if let Some(id) = self.forget(session) {
             tracing::debug!(peer = ?id, reason, "Removed peer");
             self.dial(DialEvent::Ended(id));

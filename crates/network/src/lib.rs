@@ -18,6 +18,7 @@ pub mod handshake;
 mod import;
 mod node;
 mod peers;
+mod pending;
 mod recent;
 mod serve;
 pub mod sync;
@@ -25,6 +26,7 @@ pub mod wire;
 
 pub use node::{NetworkConfig, NetworkHandle, start};
 pub use peers::PeerInfo;
+pub use pending::{PENDING_MAX, PENDING_PER_ADDRESS_MAX};
 
 /// A connection to a peer. The driver numbers connections and never uses a number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

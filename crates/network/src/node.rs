@@ -20,6 +20,7 @@ use crate::{
     gossip::{blocks::BlockGossip, transactions::TransactionGossip},
     import::Importing,
     peers::{PeerInfo, Peers},
+    pending::Pending,
     recent::Recent,
     sync::Sync,
     wire::{EthVersion, MESSAGE_CODES},
@@ -45,10 +46,14 @@ pub struct NetworkConfig {
     pub listen: Option<SocketAddr>,
     /// Keeps networks apart.
     pub network_id: u64,
-    /// Peers at most, but for those that are named.
+    /// Peers at most, but for those that are named or trusted.
     pub peers_max: usize,
+    /// Callers at most who have not said yet who they are.
+    pub pending_max: usize,
     /// Nodes to be connected to always.
     pub named: Vec<NodeRecord>,
+    /// Nodes that have a place always when they call.
+    pub trusted: Vec<PeerId>,
     /// Networks to keep to.
     pub restrict: Option<NetRestrict>,
     /// Nodes that discovery finds.
@@ -94,6 +99,13 @@ impl NetworkHandle {
     #[must_use]
     pub fn add(&self, node: NodeRecord) -> bool {
         self.commands.try_send(Command::Add(node)).is_ok()
+    }
+
+    /// Gives a node a place always, or takes that back. Returns false if too many such wishes
+    /// wait.
+    #[must_use]
+    pub fn trust(&self, id: PeerId, trusted: bool) -> bool {
+        self.commands.try_send(Command::Trust(id, trusted)).is_ok()
     }
 
     /// Leaves a node, and does not call it again because it was named.
@@ -143,8 +155,9 @@ pub async fn start(
     // Nobody should know beforehand who gets blocks whole.
     let seed = rand::random();
     let mut driver = Driver {
-        dialer: Dialer::new(id, (config.peers_max / DIAL_RATIO).max(1)),
-        peers: Peers::new(id, config.peers_max),
+        dialer: Dialer::new(id, config.peers_max.div_ceil(DIAL_RATIO)),
+        peers: Peers::new(id, config.peers_max, config.trusted),
+        pending: Pending::new(config.pending_max),
         sync: Sync::new(head),
         blocks: BlockGossip::new(head.number, seed),
         transactions: TransactionGossip::new(seed),
