@@ -87,7 +87,9 @@ impl Nat {
             Self::Address(ip) => place(Some(*ip)),
             Self::Name(name) => {
                 let ip = resolve(name).await.wrap_err_with(|| {
-                    format!("Option \"nat\": cannot resolve {name:?}; extip:<IP address> needs no name")
+                    format!(
+                        "Option \"nat\": cannot resolve {name:?}; extip:<IP address> needs no name"
+                    )
                 })?;
                 Place { external: Some(ip), guess, name: Some(name.clone()) }
             }
@@ -169,7 +171,14 @@ mod tests {
     #[test]
     fn other_forms_are_refused_with_those_there_are() {
         for text in [
-            "extip", "extip:", "extip:1.2.3", "extip:a b", "pmp:x", "upnp:1.2.3.4", "stun", "none:1",
+            "extip",
+            "extip:",
+            "extip:1.2.3",
+            "extip:a b",
+            "pmp:x",
+            "upnp:1.2.3.4",
+            "stun",
+            "none:1",
         ] {
             let error = text.parse::<Nat>().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?} is unknown")), "{error}");

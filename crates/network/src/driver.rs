@@ -190,9 +190,10 @@ impl Driver {
                 if let Some((session, since)) = evicted {
                     tracing::debug!(%session, waited = ?since.elapsed(), "Silent caller gave way");
                 }
-                let running = async move { stop.run_until_cancelled_owned(running).await };
+                let running = Box::pin(running);
+                let ended = async move { stop.run_until_cancelled(running).await };
                 let gave_way = || "it gave way to another caller".to_owned();
-                self.connections.spawn(async move { running.await.unwrap_or_else(gave_way) }).id()
+                self.connections.spawn(async move { ended.await.unwrap_or_else(gave_way) }).id()
             }
             None => self.connections.spawn(running).id(),
         };

@@ -105,8 +105,7 @@ fn a_registrars_list_is_bounded_and_what_is_no_node_in_it_is_left_out() {
 
 #[tokio::test]
 async fn who_cannot_be_asked_keeps_nobody_else_from_being_found() {
-    let urls =
-        [url("no-such-host.invalid"), url("10.0.0.1"), "http://127.0.0.1:1/".to_owned()];
+    let urls = [url("no-such-host.invalid"), url("10.0.0.1"), "http://127.0.0.1:1/".to_owned()];
     let mut sources = Sources::lenient(&urls);
     assert_eq!(sources.resolve().await, [url("10.0.0.1").parse().unwrap()]);
     let mut sources = Sources::lenient(&[url("localhost")]);
