@@ -26,9 +26,9 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Of the format.
 const VERSION: u32 = 1;
 /// How often discovery is asked who is there.
-const SURVEY_PERIOD: Duration = Duration::from_secs(30);
+const SURVEY_PERIOD: Duration = Duration::from_secs(5);
 /// The file is written once in so many surveys, if nothing but the nodes changed.
-const SURVEYS_PER_SAVE: u32 = 10;
+const SURVEYS_PER_SAVE: u32 = 60;
 
 /// The nodes, in memory.
 #[derive(Debug, Clone)]
@@ -107,8 +107,9 @@ impl NodeDatabase {
     }
 
     /// Notes which nodes are there now, and the sequence of our record. Returns whether the file
-    /// should be written now.
+    /// should be written now: for a new sequence, and for the first nodes.
     pub fn note(&mut self, nodes: &[NodeRecord], sequence: u64, now: u64) -> bool {
+        let was_empty = self.nodes.is_empty();
         for node in nodes.iter().filter(|node| node.id != self.own) {
             let seen = Seen { node: *node, at: now };
             self.is_saved &= self.nodes.insert(node.id, seen) == Some(seen);
@@ -117,7 +118,7 @@ impl NodeDatabase {
         let is_new = sequence > self.sequence;
         self.sequence = self.sequence.max(sequence);
         self.is_saved &= !is_new;
-        is_new
+        is_new || (was_empty && !self.nodes.is_empty())
     }
 
     /// Writes the file, if anything changed.
@@ -261,6 +262,9 @@ mod tests {
         assert_eq!((database.seeds(), database.last_sequence()), (Vec::new(), 0));
         assert!(database.note(&[node(1), node(0)], 7, NOW), "a new sequence is written at once");
         assert!(!database.note(&[node(2)], 7, NOW));
+        let mut fresh = open(&folder, NOW);
+        fresh.note(&[], 1, NOW);
+        assert!(fresh.note(&[node(1)], 1, NOW));
         database.save().unwrap();
         let again = open(&folder, NOW);
         let mut seeds = again.seeds();

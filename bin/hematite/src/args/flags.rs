@@ -162,7 +162,7 @@ pub struct NetworkArgs {
     #[arg(long)]
     pub nodiscover: Option<bool>,
     /// Run discovery v5 beside v4
-    #[arg(long = "discovery.v5", alias = "v5disc")]
+    #[arg(long = "discovery.v5", aliases = ["v5disc", "discv5"])]
     pub discovery_v5: Option<bool>,
     /// Talk to these networks only, by comma
     #[arg(long, value_name = "CIDRS")]
