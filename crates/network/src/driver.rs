@@ -124,7 +124,8 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let listener = sources.listener.as_ref();
+            let is_open = self.pending.is_open(Instant::now());
+            let listener = sources.listener.as_ref().filter(|_| is_open);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = sources.peers.recv() => self.on_peer(event),
