@@ -5,8 +5,9 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -134,7 +135,7 @@ impl NodeDatabase {
         nodes.sort_by(|one, other| (other.seen, &one.node).cmp(&(one.seen, &other.node)));
         let own = self.own.to_string();
         let content = Content { version: VERSION, own, sequence: self.sequence, nodes };
-        accounts::store_privately(&self.path, &serde_json::to_vec_pretty(&content)?)?;
+        replace(&self.path, &serde_json::to_vec_pretty(&content)?)?;
         self.is_saved = true;
         Ok(())
     }
@@ -229,6 +230,19 @@ fn read(path: &Path) -> Result<Option<Content>, DamageError> {
     } else {
         Err(DamageError::Version(content.version))
     }
+}
+
+/// After a crash the file is as it was before, or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(directory)?.sync_all()
 }
 
 /// The Unix time in seconds.
@@ -327,6 +341,24 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         assert_eq!(open(&folder, NOW).seeds(), [], "a directory is no file");
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_file_as_it_was_and_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = open(&folder, NOW);
+        database.note(&[node(1)], 7, NOW);
+        database.save().unwrap();
+        let new = database.path.with_extension("new");
+        fs::create_dir(&new).unwrap();
+        database.note(&[node(2)], 8, NOW);
+        assert!(database.save().is_err());
+        assert_eq!(open(&folder, NOW).seeds(), [node(1)]);
+        fs::remove_dir(&new).unwrap();
+        // What a crash left of the last attempt is no harm.
+        fs::write(&new, "half").unwrap();
+        database.save().unwrap();
+        assert_eq!(open(&folder, NOW).seeds().len(), 2);
     }
 
     #[test]
