@@ -258,6 +258,10 @@ impl Driver {
         let (session, identity) = (joined.session, &joined.identity);
         let id = identity.id;
         self.pending.remove(session);
+        if self.open.values().all(|open| open.session != session) {
+            // It ended while its words were on their way; nobody would remove it again.
+            return;
+        }
         match self.peers.admit(joined, self.dialer.is_named(id), Instant::now()) {
             Ok(None) => {}
             Ok(Some(old)) => {
