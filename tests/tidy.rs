@@ -83,8 +83,13 @@ const IMPURE_WORDS: &[&str] = &[
 ];
 
 /// Which crate alone may name a library.
-const NAMED_ONCE: &[(&str, &str)] =
-    &[("revm", "evm"), ("rocksdb", "storage"), ("jsonrpsee", "rpc"), ("clap", "hematite")];
+const NAMED_ONCE: &[(&str, &str)] = &[
+    ("revm", "evm"),
+    ("rocksdb", "storage"),
+    ("discv5", "devp2p"),
+    ("jsonrpsee", "rpc"),
+    ("clap", "hematite"),
+];
 
 /// The oldest version of a dependency without a known hole (RustSec).
 const FLOORS: &[(&str, &str)] = &[

@@ -9,7 +9,7 @@ use crate::harness::{
     geth::{Geth, VERSIONS},
     key::{Key, raw},
     network::{Bootnode, start},
-    node::{fail, finish, hematite, run, shown, succeed},
+    node::{Node, fail, finish, hematite, run, shown, succeed},
     rpc::{Rpc, number},
     text,
 };
@@ -172,6 +172,72 @@ fn nodes_find_each_other_through_a_bootnode_of_geths_name() {
 }
 
 #[test]
+fn a_trusted_node_gets_in_though_all_places_are_taken_and_silent_callers_wait() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let hub_directory = at("hub");
+    let hub = ["--genesis", &genesis, "--datadir", text(&hub_directory), "--maxpeers", "1"];
+    let alone = ["--role", "tx", "--nodiscover", "--port", "0", "--networkid", "27587"];
+    let mut hub = Node::start(&[&hub[..], &alone].concat());
+    let enode = hub.enode();
+    let peers = |node: &mut Node| number(&node.rpc.call("net_peerCount", json!([])));
+    let args = ["--role", "tx", "--nodiscover"];
+    let mut first = start(&genesis, &at("first"), &args);
+    assert_eq!(first.rpc.call("admin_addPeer", json!([enode])), true);
+    hub.wait("the only place is taken", LONGEST, |hub| peers(hub) == 1);
+
+    let address = enode.split_once('@').expect("it has an address").1;
+    let address = address.split('?').next().expect("it has a port");
+    let silent: Vec<std::net::TcpStream> =
+        (0..200).map(|_| std::net::TcpStream::connect(address).expect("it listens")).collect();
+    let mut second = start(&genesis, &at("second"), &args);
+    let trusted = json!([second.enode()]);
+    assert_eq!(hub.rpc.call("admin_addTrustedPeer", trusted.clone()), true);
+    assert_eq!(second.rpc.call("admin_addPeer", json!([enode])), true);
+    hub.wait("the trusted node is there, too", LONGEST, |hub| peers(hub) == 2);
+    let is_trusted = |hub: &mut Node| {
+        let peers = hub.rpc.call("admin_peers", json!([]));
+        let peers = peers.as_array().expect("a list").clone();
+        peers.iter().filter(|peer| peer["network"]["trusted"] == true).count()
+    };
+    assert_eq!(is_trusted(&mut hub), 1);
+    assert_eq!(hub.rpc.call("admin_removeTrustedPeer", trusted), true);
+    hub.wait("it is like any other", LONGEST, |hub| is_trusted(hub) == 0);
+    assert_eq!(peers(&mut hub), 2, "it stays");
+    drop(silent);
+    for node in [first, second, hub] {
+        node.stop_well();
+    }
+}
+
+#[test]
+fn nodes_find_each_other_again_without_a_bootnode() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let (one, other) = (at("one"), at("other"));
+    // Both versions of discovery at one port.
+    let args = ["--role", "tx", "--v5disc"];
+    let first = start(&genesis, &one, &args);
+    let enode = first.enode();
+    let with_bootnode = [&args[..], &["--bootnodes", &enode]].concat();
+    let mut second = start(&genesis, &other, &with_bootnode);
+    let file = other.join("hematite").join("nodes.json");
+    second.wait("it notes whom it met", LONGEST, |_| {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("enode://"))
+    });
+    second.stop_well();
+    let mut second = start(&genesis, &other, &args);
+    second.wait("it finds whom it knew", LONGEST, |node| {
+        number(&node.rpc.call("net_peerCount", json!([]))) == 1
+    });
+    for node in [first, second] {
+        node.stop_well();
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_networks_flags_and_files_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let geth = folder.path().join("geth");
@@ -183,9 +249,13 @@ fn what_is_wrong_with_the_networks_flags_and_files_is_said() {
         fail(&args, 2, words);
     };
     node(&["--nat", "extip:nowhere"], &["\"nat\"", "extip:<IP address>"]);
+    node(&["--nat", "stun"], &["\"nat\"", "\"stun\" is unknown", "extip:<host name>"]);
     node(&["--netrestrict", "10.0.0.0/99"], &["\"netrestrict\"", "10.0.0.0/99"]);
     std::fs::write(geth.join("static-nodes.json"), "[\"enode://x\"]").expect("it can be written");
     node(&[], &["static-nodes.json", "enode://x is no enode URL"]);
+    std::fs::write(geth.join("static-nodes.json"), "[]").expect("it can be written");
+    std::fs::write(geth.join("trusted-nodes.json"), "{}").expect("it can be written");
+    node(&[], &["trusted-nodes.json", "is no JSON array of enode URLs"]);
     std::fs::write(geth.join("nodekey"), "junk").expect("it can be written");
     node(&[], &["is no node key", "remove it"]);
 }

@@ -2,16 +2,17 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use devp2p::{Discovery, DiscoveryConfig, NodeRecord};
+use devp2p::{Discovery, NodeRecord, PeerId};
 use eyre::{Result, WrapErr};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    network::{any_address, configured, external, node_key, resolve_all, restriction},
+    network::{Finding, any_address, configured, finding, follow, node_key, start_discovery},
+    nodes,
     plain_http::{self, Answers, Text},
-    signals,
+    registrar, signals,
 };
 
 /// Where the enode URL is told: the port of the book's sidecar.
@@ -35,34 +36,32 @@ async fn live(config: &Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
-    let bootnodes = resolve_all(config.network.bootnodes.clone().unwrap_or_default()).await;
-    let port = config.network.discovery_port;
-    let discovery = DiscoveryConfig {
-        listen: SocketAddr::new(any_address(), port),
-        tcp: 0,
-        external: configured(external(config, &bootnodes))?.or_else(pod_address),
-        bootnodes,
-        restrict: configured(restriction(config))?,
-        fork_id: None,
-        // Nobody is called, so whom it finds is of no interest.
-        found: mpsc::channel(1).0,
-    };
-    let (discovery, run) = Discovery::start(discovery, key, shutdown.clone())
+    // Nobody is called, so whom it finds is of no interest.
+    let found = mpsc::channel(1).0;
+    let finding = configured(finding(config, PeerId::of(&key), found).await)?;
+    let Finding { config, database, sources, name } = finding;
+    let port = config.listen.port();
+    let (discovery, run) = start_discovery(config, key, &shutdown)
         .await
         .wrap_err_with(|| format!("cannot listen on UDP port {port}; --port takes another"))?;
-    tracing::info!(self = %discovery.node(), "Started bootnode");
+    tracing::info!(self = %discovery.node(), enr = %discovery.enr(), "Started bootnode");
+    tasks.spawn(run);
+    tasks.spawn(follow(discovery.clone(), sources, name, shutdown.clone()));
+    tasks.spawn(nodes::keep(database, discovery.clone(), shutdown.clone()));
+    registrar::serve_beside(discovery.clone(), &mut tasks, &shutdown).await;
     let listen = SocketAddr::new(any_address(), HTTP_PORT);
     match TcpListener::bind(listen).await {
         Ok(listener) => {
             let address = listener.local_addr().unwrap_or(listen);
             tracing::info!(%address, "Telling the enode URL over HTTP");
-            drop(tasks.spawn(plain_http::serve(listener, answers(discovery), shutdown)));
+            tasks.spawn(plain_http::serve(listener, answers(discovery), shutdown.clone()));
         }
         // Discovery is what it is for.
         Err(error) => tracing::warn!(%listen, %error, "Could not listen for HTTP"),
     }
-    run.await;
-    tasks.shutdown().await;
+    while let Some(ended) = tasks.join_next().await {
+        ended.wrap_err("a part of the bootnode panicked")??;
+    }
     Ok(())
 }
 
@@ -71,15 +70,11 @@ fn answers(discovery: Discovery) -> Answers {
     Arc::new(move |path, _| match path {
         "/livez" | "/healthz" | "/readyz" | "/startupz" => Text::plain("ok\n".to_owned()),
         "/enr" => Text::plain(format!("{}\n", discovery.enr())),
-        _ => {
-            // The book's sidecar writes one port for both protocols.
-            let node = discovery.node();
-            Text::plain(format!("{}\n", NodeRecord { tcp: node.udp, ..node }))
-        }
+        _ => Text::plain(format!("{}\n", told(discovery.node()))),
     })
 }
 
-/// The address that Kubernetes gave the pod, if the manifest hands it on.
-fn pod_address() -> Option<std::net::IpAddr> {
-    std::env::var("POD_IP").ok()?.parse().ok()
+/// The book's sidecar writes one port for both protocols.
+pub(crate) const fn told(node: NodeRecord) -> NodeRecord {
+    NodeRecord { tcp: node.udp, ..node }
 }

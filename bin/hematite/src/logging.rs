@@ -76,6 +76,10 @@ fn filter(verbosity: u8, override_by: Option<&str>) -> Result<EnvFilter> {
     };
     // All it has to say is that a client asked for too large an answer, which the client is told.
     let mut directives = format!("{level},jsonrpsee-core=off");
+    if verbosity >= 1 {
+        // Any stranger can make it warn.
+        directives.push_str(",discv5=error");
+    }
     if verbosity >= 3 {
         for dependency in DEPENDENCIES {
             directives.push_str(&format!(",{dependency}=warn"));

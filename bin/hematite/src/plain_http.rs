@@ -41,13 +41,15 @@ pub struct Text {
     pub kind: &'static str,
     /// The text.
     pub body: String,
+    /// One more header.
+    pub header: Option<(&'static str, String)>,
 }
 
 impl Text {
     /// A plain text.
     #[must_use]
     pub fn plain(body: String) -> Self {
-        Self { good: true, kind: "text/plain; charset=utf-8", body }
+        Self { good: true, kind: "text/plain; charset=utf-8", body, header: None }
     }
 }
 
@@ -97,11 +99,13 @@ async fn answer(stream: TcpStream, answers: Answers) {
     let respond = service_fn(move |request: Request<Incoming>| {
         let text = answers(request.uri().path(), request.uri().query().unwrap_or_default());
         let status = if text.good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let response = Response::builder()
-            .status(status)
-            .header(header::CONTENT_TYPE, text.kind)
-            .body(Full::<Bytes>::from(text.body))
-            .expect("status and type are well formed");
+        let mut response =
+            Response::builder().status(status).header(header::CONTENT_TYPE, text.kind);
+        if let Some((name, value)) = text.header {
+            response = response.header(name, value);
+        }
+        let response =
+            response.body(Full::<Bytes>::from(text.body)).expect("status and type are well formed");
         async move { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();

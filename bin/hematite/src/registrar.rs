@@ -5,15 +5,16 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use devp2p::NodeRecord;
+use devp2p::{Discovery, NodeRecord};
 use eyre::{Result, WrapErr};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bootnode,
     exit::UsageError,
     network::any_address,
     plain_http::{self, Answers, Text},
@@ -30,12 +31,26 @@ const POD_PORT: u16 = 8_080;
 const PERIOD: Duration = Duration::from_secs(20);
 /// The same while there is no list yet.
 const FIRST_PERIOD: Duration = Duration::from_secs(2);
+/// Says how old the list is, in seconds.
+const AGE_HEADER: &str = "x-registrar-age";
 /// Pods of a service.
 const PODS_MAX: usize = 64;
+/// Addresses that are read of an answer, before they are sorted.
+const ANSWERS_MAX: usize = 4_096;
 
 /// What each pod said last. A pod that does not answer keeps its place as long as the service
 /// names it.
 type Pods = BTreeMap<IpAddr, NodeRecord>;
+
+/// What is known.
+#[derive(Debug, Clone, Default)]
+struct List {
+    pods: Pods,
+    /// When the service was last asked and answered.
+    answered: Option<Instant>,
+    /// The bootnode that this process is, if it is one.
+    own: Option<Discovery>,
+}
 
 /// Runs until it is told to stop.
 ///
@@ -63,36 +78,81 @@ async fn live(service: String) -> Result<()> {
         .await
         .wrap_err_with(|| format!("cannot listen on port {PORT}"))?;
     tracing::info!(%service, port = PORT, "Started registrar");
-    let (publish, pods) = watch::channel(Pods::new());
-    tasks.spawn(plain_http::serve(listener, answers(pods), shutdown.clone()));
-    let mut wait = Duration::ZERO;
-    while shutdown.run_until_cancelled(time::sleep(wait)).await.is_some() {
-        let known = publish.borrow().clone();
-        match survey(&service, &known).await {
-            Ok(pods) => {
-                if pods != known {
-                    tracing::info!(pods = pods.len(), "Bootnodes changed");
-                    publish.send_replace(pods);
-                }
-            }
-            // The last list is better than none.
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "Could not find bootnodes"),
-        }
-        wait = if publish.borrow().is_empty() { FIRST_PERIOD } else { PERIOD };
-    }
+    let (publish, list) = watch::channel(List::default());
+    tasks.spawn(plain_http::serve(listener, answers(list), shutdown.clone()));
+    survey_always(service, publish, shutdown).await?;
     while let Some(ended) = tasks.join_next().await {
         ended.wrap_err("a part of the registrar panicked")??;
     }
     Ok(())
 }
 
+/// The same beside a bootnode, which is listed always; others of its service are if it has one. A
+/// port that is taken is no reason for a bootnode not to start.
+pub(crate) async fn serve_beside(
+    own: Discovery,
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) {
+    let listen = SocketAddr::new(any_address(), PORT);
+    let listener = match TcpListener::bind(listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%listen, %error, "Could not listen as registrar");
+            return;
+        }
+    };
+    let (publish, list) = watch::channel(List { own: Some(own), ..List::default() });
+    tasks.spawn(plain_http::serve(listener, answers(list), shutdown.clone()));
+    match std::env::var(SERVICE_VARIABLE) {
+        Ok(service) if !service.is_empty() => {
+            tracing::info!(%service, port = PORT, "Started registrar");
+            tasks.spawn(survey_always(service, publish, shutdown.clone()));
+        }
+        _ => tracing::info!(port = PORT, "Started registrar of this bootnode alone"),
+    }
+}
+
+async fn survey_always(
+    service: String,
+    publish: watch::Sender<List>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut wait = Duration::ZERO;
+    while shutdown.run_until_cancelled(time::sleep(wait)).await.is_some() {
+        let known = publish.borrow().pods.clone();
+        let surveying = shutdown.run_until_cancelled(survey((&service, POD_PORT), &known));
+        match surveying.await {
+            Some(Ok(pods)) => {
+                if pods != known {
+                    tracing::info!(pods = pods.len(), "Bootnodes changed");
+                }
+                publish.send_modify(|list| {
+                    (list.pods, list.answered) = (pods, Some(Instant::now()));
+                });
+            }
+            // The last list is better than none.
+            Some(Err(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "Could not find bootnodes");
+            }
+            None => break,
+        }
+        wait = if publish.borrow().pods.is_empty() { FIRST_PERIOD } else { PERIOD };
+    }
+    Ok(())
+}
+
 /// Asks all pods at once.
-async fn survey(service: &str, known: &Pods) -> Result<Pods> {
-    let found = tokio::net::lookup_host((service, POD_PORT))
+async fn survey((service, port): (&str, u16), known: &Pods) -> Result<Pods> {
+    let found = tokio::net::lookup_host((service, port))
         .await
         .wrap_err_with(|| format!("cannot resolve {service}"))?;
+    ask_all(bounded(found), known).await
+}
+
+async fn ask_all(pods: Vec<SocketAddr>, known: &Pods) -> Result<Pods> {
     let mut asking = JoinSet::new();
-    for address in found.take(PODS_MAX) {
+    for address in pods {
         asking.spawn(async move { (address.ip(), ask(address).await) });
     }
     let mut pods = Pods::new();
@@ -109,29 +169,70 @@ async fn survey(service: &str, known: &Pods) -> Result<Pods> {
     Ok(pods)
 }
 
+/// The same pods whatever the order of the answer is, and each once.
+fn bounded(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = found.take(ANSWERS_MAX).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(PODS_MAX);
+    addresses
+}
+
 async fn ask(address: SocketAddr) -> Result<NodeRecord> {
     let text = plain_http::fetch(address, &address.to_string(), "/").await?;
     Ok(text.trim().parse()?)
 }
 
-fn answers(pods: watch::Receiver<Pods>) -> Answers {
-    Arc::new(move |path, query| {
-        let pods = pods.borrow().clone();
-        if path == "/readyz" {
-            return Text {
-                good: !pods.is_empty(),
-                ..Text::plain(format!("{} nodes\n", pods.len()))
-            };
+fn answers(list: watch::Receiver<List>) -> Answers {
+    Arc::new(move |path, query| answer(&list.borrow(), path, query))
+}
+
+fn answer(list: &List, path: &str, query: &str) -> Text {
+    let urls = list.urls();
+    let mut text = match path {
+        "/healthz" | "/livez" => Text::plain("ok\n".to_owned()),
+        "/readyz" => {
+            Text { good: !urls.is_empty(), ..Text::plain(format!("{} nodes\n", urls.len())) }
         }
-        list(&pods, query)
-    })
+        "/metrics" => Text::plain(list.metrics()),
+        // As the registrar before: any other path is the list.
+        _ => write(urls, query),
+    };
+    text.header = list.age().map(|age| (AGE_HEADER, age.to_string()));
+    text
+}
+
+impl List {
+    /// In an order of their own, which no answer of a name server changes.
+    fn urls(&self) -> Vec<String> {
+        let own = self.own.as_ref().map(|own| bootnode::told(own.node()));
+        let mut nodes: Vec<NodeRecord> = self.pods.values().copied().collect();
+        if let Some(own) = own.filter(|own| nodes.iter().all(|node| node.id != own.id)) {
+            nodes.push(own);
+        }
+        let mut urls: Vec<String> = nodes.iter().map(NodeRecord::to_string).collect();
+        urls.sort();
+        urls.dedup();
+        urls
+    }
+
+    /// Seconds since the service answered; `None` if nobody was asked, or nobody answered yet.
+    fn age(&self) -> Option<u64> {
+        self.answered.map(|answered| answered.elapsed().as_secs())
+    }
+
+    fn metrics(&self) -> String {
+        let age = self.age().map(|age| {
+            format!("# TYPE registrar_age_seconds gauge\nregistrar_age_seconds {age}\n")
+        });
+        let nodes = self.urls().len();
+        let age = age.unwrap_or_default();
+        format!("# TYPE registrar_nodes gauge\nregistrar_nodes {nodes}\n{age}")
+    }
 }
 
 /// By comma, as the book's pods read it, unless another form is asked for.
-fn list(pods: &Pods, query: &str) -> Text {
-    let mut urls: Vec<String> = pods.values().map(NodeRecord::to_string).collect();
-    urls.sort();
-    urls.dedup();
+fn write(urls: Vec<String>, query: &str) -> Text {
     match query {
         "format=json" => {
             let body = format!("{}\n", serde_json::Value::from(urls));
@@ -148,28 +249,78 @@ mod tests {
 
     use super::*;
 
+    fn node(number: u8, ip: IpAddr) -> NodeRecord {
+        let key = SecretKey::from_byte_array(&[number; 32]).unwrap();
+        NodeRecord { id: devp2p::PeerId::of(&key), ip, tcp: 0, udp: 30_301 }
+    }
+
     fn pods(count: u8) -> Pods {
-        let node = |number: u8| {
-            let key = SecretKey::from_slice(&[number; 32]).unwrap();
-            let (id, ip) = (devp2p::PeerId::of(&key), IpAddr::from([10, 0, 0, number]));
-            (ip, NodeRecord { id, ip, tcp: 0, udp: 30_301 })
-        };
-        (1..=count).map(node).collect()
+        let ip = |number: u8| IpAddr::from([10, 0, 0, number]);
+        (1..=count).map(|number| (ip(number), node(number, ip(number)))).collect()
+    }
+
+    fn of(pods: Pods) -> List {
+        List { pods, ..List::default() }
     }
 
     #[test]
     fn the_list_has_the_form_that_the_books_pods_read() {
-        assert_eq!(list(&Pods::new(), "").body, "\n");
-        let two = list(&pods(2), "").body;
+        assert_eq!(answer(&List::default(), "/", "").body, "\n");
+        let two = answer(&of(pods(2)), "/", "").body;
         let urls: Vec<&str> = two.trim_end().split(',').collect();
         assert!(
             urls.iter()
                 .all(|url| url.starts_with("enode://") && url.ends_with(":0?discport=30301"))
         );
         assert_eq!((urls.len(), two.ends_with('\n')), (2, true));
-        assert_eq!(list(&pods(2), "format=lines").body, urls.join("\n") + "\n");
-        let json: Vec<String> = serde_json::from_str(&list(&pods(2), "format=json").body).unwrap();
+        assert_eq!(answer(&of(pods(2)), "/enodes", "").body, two);
+        let lines = answer(&of(pods(2)), "/", "format=lines").body;
+        assert_eq!(lines, urls.join("\n") + "\n");
+        let json = answer(&of(pods(2)), "/", "format=json");
+        assert_eq!(json.kind, "application/json");
+        let json: Vec<String> = serde_json::from_str(&json.body).unwrap();
         assert_eq!(json, urls);
+    }
+
+    #[test]
+    fn the_order_of_the_list_is_that_of_the_urls() {
+        let ip = |number: u8| IpAddr::from([10, 0, 0, number]);
+        let one: Pods = [(ip(1), node(1, ip(1))), (ip(2), node(2, ip(2)))].into();
+        let other: Pods = [(ip(9), node(1, ip(1))), (ip(3), node(2, ip(2)))].into();
+        assert_eq!(of(one).urls(), of(other).urls());
+        let v6: IpAddr = "fd00::7".parse().unwrap();
+        let urls = of([(v6, node(1, v6))].into()).urls();
+        assert!(urls[0].ends_with("@[fd00::7]:0?discport=30301"), "{}", urls[0]);
+    }
+
+    #[test]
+    fn the_age_of_the_list_is_in_a_header() {
+        assert_eq!(answer(&of(pods(1)), "/", "").header, None);
+        let age = Duration::from_secs(70);
+        let list = List { answered: Instant::now().checked_sub(age), ..of(pods(1)) };
+        for path in ["/", "/readyz", "/metrics"] {
+            let (name, value) = answer(&list, path, "").header.unwrap();
+            assert_eq!(name, "x-registrar-age");
+            assert!(value.parse::<u64>().unwrap() >= 70);
+        }
+        let metrics = answer(&list, "/metrics", "").body;
+        assert!(metrics.contains("registrar_nodes 1\n"), "{metrics}");
+        assert!(metrics.contains("registrar_age_seconds 7"), "{metrics}");
+    }
+
+    #[test]
+    fn only_a_list_with_nodes_is_ready() {
+        assert!(!answer(&List::default(), "/readyz", "").good);
+        assert!(answer(&of(pods(1)), "/readyz", "").good);
+        assert!(answer(&List::default(), "/healthz", "").good);
+    }
+
+    #[test]
+    fn of_many_pods_the_same_are_asked_whatever_the_order() {
+        let pod = |number: u32| SocketAddr::new(IpAddr::from(number.to_be_bytes()), POD_PORT);
+        let one = bounded((0..1_000).map(pod));
+        let other = bounded((0..1_000).rev().flat_map(|number| [pod(number); 2]));
+        assert_eq!((one.len(), one), (PODS_MAX, other));
     }
 
     #[tokio::test]
@@ -178,7 +329,25 @@ mod tests {
         let ip = IpAddr::from([127, 0, 0, 1]);
         let node = pods(1).into_values().next().unwrap();
         let known = Pods::from([(ip, node), (IpAddr::from([10, 9, 9, 9]), node)]);
-        assert_eq!(survey("127.0.0.1", &known).await.unwrap(), Pods::from([(ip, node)]));
-        assert!(survey("no-such-host.invalid", &known).await.is_err());
+        let free = TcpListener::bind((ip, 0)).await.unwrap().local_addr().unwrap().port();
+        let surveyed = survey(("127.0.0.1", free), &known).await.unwrap();
+        assert_eq!(surveyed, Pods::from([(ip, node)]));
+        assert!(survey(("no-such-host.invalid", free), &known).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_never_answers_does_not_keep_the_others_out() {
+        let [silent, good]: [IpAddr; 2] = [[127, 0, 0, 2].into(), [127, 0, 0, 3].into()];
+        // Accepts in the kernel, and says nothing.
+        let silent_pod = TcpListener::bind((silent, 0)).await.unwrap();
+        let port = silent_pod.local_addr().unwrap().port();
+        let good_pod = TcpListener::bind((good, port)).await.unwrap();
+        let url = node(1, good).to_string();
+        let answers: Answers = Arc::new(move |_, _| Text::plain(url.clone() + "\n"));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(plain_http::serve(good_pod, answers, CancellationToken::new()));
+        let addresses = vec![(silent, port).into(), (good, port).into()];
+        let pods = ask_all(addresses, &Pods::new()).await.unwrap();
+        assert_eq!(pods, Pods::from([(good, node(1, good))]));
     }
 }

@@ -33,9 +33,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         listen: SocketAddr::new(loopback, port),
         tcp: port,
         external: Some(loopback),
+        guess: None,
         bootnodes,
         restrict: Some("127.0.0.0/8".parse()?),
         fork_id: None,
+        seeds: Vec::new(),
+        last_sequence: 0,
+        v5: None,
         found,
     };
     let stop = CancellationToken::new();

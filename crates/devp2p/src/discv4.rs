@@ -1,7 +1,7 @@
 //! Discovery, version 4: finds nodes by UDP
 //! ([specification](https://github.com/ethereum/devp2p/blob/master/discv4.md)).
 //!
-//! [`Machine`] is the protocol without a socket or a clock; [`Discovery`] gives it both.
+//! [`Machine`] is the protocol without a socket or a clock; [`crate::Discovery`] gives it both.
 
 mod bonds;
 mod limiter;
@@ -11,12 +11,11 @@ mod packet;
 mod request;
 mod statements;
 mod table;
-mod udp;
 
 pub use bonds::{BOND_PERIOD, BONDS_MAX};
 pub use limiter::{REQUESTS_PER_MINUTE_MAX, SOURCES_MAX, VERIFIES_PER_SECOND_MAX};
 pub use lookup::{ALPHA, QUESTIONS_MAX};
-pub use machine::{Action, BOOTNODES_MAX, Event, LOOKUPS_MAX, Machine, MachineConfig};
+pub use machine::{Action, BOOTNODES_MAX, Event, LOOKUPS_MAX, Machine, MachineConfig, SEEDS_MAX};
 pub use packet::{
     DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, Endpoint, Envelope, NEIGHBORS_MAX, Neighbor, Packet,
     PacketError,
@@ -27,4 +26,3 @@ pub use table::{
     BUCKET_NODES_MAX, BUCKET_SUBNET_NODES_MAX, BUCKETS, FAILURES_MAX, REPLACEMENTS_MAX,
     TABLE_SUBNET_NODES_MAX,
 };
-pub use udp::{Discovery, DiscoveryConfig, DiscoveryStopped, REQUEST_QUEUE_MAX};

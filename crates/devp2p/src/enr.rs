@@ -37,6 +37,9 @@ pub struct LocalRecord {
 }
 
 impl Enr {
+    /// How the text form begins.
+    pub const SCHEME: &str = TEXT_PREFIX;
+
     /// Reads a record from RLP.
     ///
     /// # Errors
@@ -187,11 +190,18 @@ fn sign(key: &SecretKey, node: &NodeRecord, fork_id: Option<ForkId>, sequence: u
     if node.tcp != 0 {
         builder.tcp4(node.tcp);
     }
+    if node.ip.is_ipv6() {
+        // Some look for the ports of IPv6 under their own names only.
+        builder.udp6(node.udp);
+        if node.tcp != 0 {
+            builder.tcp6(node.tcp);
+        }
+    }
     if let Some(fork_id) = fork_id {
         builder.add_value_rlp(ETH_KEY, write_fork_id(fork_id).into());
         builder.add_value_rlp(SNAP_KEY, vec![alloy_rlp::EMPTY_LIST_CODE].into());
     }
-    let record = builder.build(key).expect("eight short entries are below the limit");
+    let record = builder.build(key).expect("ten short entries are below the limit");
     Enr { record, id: node.id }
 }
 
@@ -218,7 +228,7 @@ fn read_fork_id(mut rlp: &[u8]) -> alloy_rlp::Result<ForkId> {
 }
 
 /// Why something is not a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnrError {
     /// Text of something else.
     #[error("not a node record: it should begin with enr:")]

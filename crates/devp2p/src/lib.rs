@@ -6,7 +6,9 @@
 mod address;
 mod base;
 mod dialer;
+pub mod discovery;
 pub mod discv4;
+pub mod discv5;
 mod ecies;
 mod enr;
 mod netrestrict;
@@ -22,7 +24,7 @@ pub use base::{
     DisconnectReason, Hello, HelloError, NAME_BYTES_MAX, Protocol, Shared, shared,
 };
 pub use dialer::{CANDIDATES_MAX, DIALS_MAX, DialEvent, Dialer};
-pub use discv4::{Discovery, DiscoveryConfig};
+pub use discovery::{Discovery, DiscoveryConfig};
 pub use enr::{ENR_BYTES_MAX, Enr, EnrError, LocalRecord};
 pub use netrestrict::{NetRestrict, NetRestrictError};
 pub use record::{NodeRecord, PeerId, RecordError};

@@ -9,6 +9,8 @@ use std::{
 use primitives::{B256, hex, keccak256};
 use secp256k1::{PublicKey, SecretKey};
 
+use crate::{Enr, EnrError};
+
 /// The scheme of a node's URL.
 const SCHEME: &str = "enode://";
 
@@ -110,11 +112,16 @@ impl fmt::Display for NodeRecord {
     }
 }
 
-/// Reads `enode://<128 digits>@<ip>:<tcp>[?discport=<udp>]`. Names are for the caller to resolve.
+/// Reads `enode://<128 digits>@<ip>:<tcp>[?discport=<udp>]`, or the text of a signed record. Names
+/// are for the caller to resolve.
 impl FromStr for NodeRecord {
     type Err = RecordError;
 
     fn from_str(url: &str) -> Result<Self, RecordError> {
+        if url.starts_with(Enr::SCHEME) {
+            let enr: Enr = url.parse().map_err(RecordError::Enr)?;
+            return enr.node().ok_or(RecordError::NoPlace);
+        }
         let rest = url.strip_prefix(SCHEME).ok_or(RecordError::NotEnode)?;
         let (id, rest) = rest.split_once('@').ok_or(RecordError::NoAddress)?;
         let bytes: [u8; 64] = hex::decode_to_array(id).map_err(|_| RecordError::BadId)?;
@@ -133,7 +140,7 @@ impl FromStr for NodeRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Another scheme.
-    #[error("not an enode URL: it should begin with enode://")]
+    #[error("not an enode URL: it should begin with enode:// or enr:")]
     NotEnode,
     /// No `@`.
     #[error("enode URL without an address: expected enode://<128 hex digits>@<ip>:<port>")]
@@ -150,6 +157,12 @@ pub enum RecordError {
     /// The port of discovery.
     #[error("invalid discport: expected a number up to 65535")]
     BadPort,
+    /// A signed record, but a bad one.
+    #[error(transparent)]
+    Enr(EnrError),
+    /// A signed record of a node that does not say where it is.
+    #[error("node record without an IP address")]
+    NoPlace,
 }
 
 #[cfg(test)]
@@ -163,6 +176,17 @@ mod tests {
             let url = format!("enode://{id}@{tail}");
             assert_eq!(url.parse::<NodeRecord>().unwrap().to_string(), url);
         }
+    }
+
+    #[test]
+    fn the_text_of_a_signed_record_is_a_node_too() {
+        let key = SecretKey::from_slice(&[7; 32]).unwrap();
+        let url = format!("enode://{}@10.3.58.6:30303?discport=30301", PeerId::of(&key));
+        let node: NodeRecord = url.parse().unwrap();
+        let enr = crate::LocalRecord::new(key, node, None, 1).enr().to_string();
+        assert_eq!(enr.parse(), Ok(node));
+        let forged = enr.replace(&enr[10..14], "AAAA");
+        assert!(matches!(forged.parse::<NodeRecord>(), Err(RecordError::Enr(_))));
     }
 
     #[test]

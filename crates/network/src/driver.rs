@@ -28,6 +28,7 @@ use crate::{
     connection::{self, Context, Joined, PeerEvent, Way},
     import::{Importing, Outcome},
     peers::{PeerInfo, Peers},
+    pending::Pending,
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
     serve::{self, Answer, Places, Question},
     wire::Message,
@@ -37,8 +38,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections that are no sessions yet, of those who call us.
-pub(crate) const PENDING_MAX: usize = 50;
 /// How many changes of the pool are passed on at once.
 const POOLED_MAX: usize = 1_024;
 
@@ -47,6 +46,8 @@ const POOLED_MAX: usize = 1_024;
 pub(crate) enum Command {
     Add(NodeRecord),
     Remove(PeerId),
+    /// Whether a node has a place always.
+    Trust(PeerId, bool),
 }
 
 /// What a job brought.
@@ -65,8 +66,6 @@ pub(crate) struct Open {
     session: SessionId,
     /// Who was called, if we did.
     dialled: Option<PeerId>,
-    /// Whether it is a session already.
-    joined: bool,
 }
 
 /// Where events come from.
@@ -91,6 +90,8 @@ pub(crate) struct Driver {
     pub(crate) connections: JoinSet<String>,
     /// Every connection, until it is closed.
     pub(crate) open: HashMap<task::Id, Open>,
+    /// Those of them who called and have not said who they are.
+    pub(crate) pending: Pending,
     /// Networks to keep to.
     pub(crate) restrict: Option<NetRestrict>,
     pub(crate) jobs: JoinSet<Done>,
@@ -116,7 +117,8 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let listener = sources.listener.as_ref().filter(|_| self.strangers() < PENDING_MAX);
+            let is_open = self.pending.is_open(Instant::now());
+            let listener = sources.listener.as_ref().filter(|_| is_open);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = sources.peers.recv() => self.on_peer(event),
@@ -147,10 +149,7 @@ impl Driver {
                 Some(command) = sources.commands.recv() => self.on_command(command),
                 _ = tick.tick() => self.on_tick(),
                 accepted = accept(listener) => match accepted {
-                    Ok((stream, address)) if self.allows(address.ip()) => {
-                        self.connect(Way::In(stream));
-                    }
-                    Ok((_, address)) => tracing::debug!(%address, "Refused caller from outside --netrestrict"),
+                    Ok((stream, address)) => self.on_caller(stream, address),
                     Err(error) => tracing::debug!(%error, "Could not accept a peer"),
                 },
             }
@@ -168,7 +167,19 @@ impl Driver {
         self.restrict.as_ref().is_none_or(|networks| networks.contains(ip.to_canonical()))
     }
 
-    fn connect(&mut self, way: Way) {
+    fn on_caller(&mut self, stream: TcpStream, address: SocketAddr) {
+        if !self.allows(address.ip()) {
+            tracing::debug!(%address, "Refused caller from outside --netrestrict");
+        } else if !self.pending.admits(address.ip()) {
+            tracing::debug!(%address, "Refused caller whose address has too many handshakes");
+        } else {
+            self.connect(Way::In(stream), Some(address.ip()));
+        }
+    }
+
+    /// Begins a connection, to a caller if there is one. Calls of our own take none of their
+    /// places.
+    fn connect(&mut self, way: Way, caller: Option<IpAddr>) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let dialled = match &way {
@@ -176,13 +187,20 @@ impl Driver {
             Way::In(_) => None,
         };
         let running = connection::run(Arc::clone(&self.context), session, way);
-        let id = self.connections.spawn(running).id();
-        self.open.insert(id, Open { session, dialled, joined: false });
-    }
-
-    /// Connections of others that are no sessions yet.
-    fn strangers(&self) -> usize {
-        self.open.values().filter(|open| open.dialled.is_none() && !open.joined).count()
+        let id = match caller {
+            Some(ip) => {
+                let (stop, evicted) = self.pending.add(session, ip, Instant::now());
+                if let Some((session, since)) = evicted {
+                    tracing::debug!(%session, waited = ?since.elapsed(), "Silent caller gave way");
+                }
+                let running = Box::pin(running);
+                let ended = async move { stop.run_until_cancelled(running).await };
+                let gave_way = || "it gave way to another caller".to_owned();
+                self.connections.spawn(async move { ended.await.unwrap_or_else(gave_way) }).id()
+            }
+            None => self.connections.spawn(running).id(),
+        };
+        self.open.insert(id, Open { session, dialled });
     }
 
     pub(crate) fn dial(&mut self, event: DialEvent) {
@@ -195,7 +213,7 @@ impl Driver {
                 self.dialer.on(event, Instant::now(), &mut Vec::new());
                 continue;
             }
-            self.connect(Way::Out { id: node.id, address: node.tcp_address() });
+            self.connect(Way::Out { id: node.id, address: node.tcp_address() }, None);
         }
     }
 
@@ -208,7 +226,15 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Add(node) => self.dial(DialEvent::Named(node)),
+            Command::Add(node) => {
+                self.dial(DialEvent::Named(node));
+                self.peers.set_named(node.id, true);
+                self.publish();
+            }
+            Command::Trust(id, trusted) => {
+                self.peers.trust(id, trusted);
+                self.publish();
+            }
             Command::Remove(id) => {
                 self.dial(DialEvent::Forgotten(id));
                 if let Some(session) = self.peers.session_of(id) {
@@ -238,8 +264,10 @@ impl Driver {
     fn on_joined(&mut self, joined: &Joined) {
         let (session, identity) = (joined.session, &joined.identity);
         let id = identity.id;
-        if let Some(open) = self.open.values_mut().find(|open| open.session == session) {
-            open.joined = true;
+        self.pending.remove(session);
+        if self.open.values().all(|open| open.session != session) {
+            // It ended while its words were on their way; nobody would remove it again.
+            return;
         }
         match self.peers.admit(joined, self.dialer.is_named(id), Instant::now()) {
             Ok(None) => {}
@@ -268,7 +296,8 @@ impl Driver {
     }
 
     fn on_closed(&mut self, id: task::Id, reason: &str) {
-        let Some(Open { session, dialled, joined: _ }) = self.open.remove(&id) else { return };
+        let Some(Open { session, dialled }) = self.open.remove(&id) else { return };
+        self.pending.remove(session);
         if let Some(id) = self.forget(session) {
             tracing::debug!(peer = ?id, reason, "Removed peer");
             self.dial(DialEvent::Ended(id));

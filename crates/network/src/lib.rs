@@ -18,6 +18,7 @@ pub mod handshake;
 mod import;
 mod node;
 mod peers;
+mod pending;
 pub mod protocol;
 mod recent;
 mod serve;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use node::{NetworkConfig, NetworkHandle, start};
 pub use peers::PeerInfo;
+pub use pending::{PENDING_MAX, PENDING_PER_ADDRESS_MAX};
 pub use protocol::SyncProgress;
 
 /// A connection to a peer. The driver numbers connections and never uses a number twice.

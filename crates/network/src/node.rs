@@ -19,6 +19,7 @@ use crate::{
     driver::{Command, Driver, Sources},
     import::Importing,
     peers::{PeerInfo, Peers},
+    pending::Pending,
     protocol::{self, SyncProgress},
     wire::{EthVersion, MESSAGE_CODES, SNAP_MESSAGE_CODES},
 };
@@ -41,10 +42,14 @@ pub struct NetworkConfig {
     pub listen: Option<SocketAddr>,
     /// Keeps networks apart.
     pub network_id: u64,
-    /// Peers at most, but for those that are named.
+    /// Peers at most, but for those that are named or trusted.
     pub peers_max: usize,
+    /// Callers at most who have not said yet who they are.
+    pub pending_max: usize,
     /// Nodes to be connected to always.
     pub named: Vec<NodeRecord>,
+    /// Nodes that have a place always when they call.
+    pub trusted: Vec<PeerId>,
     /// Networks to keep to.
     pub restrict: Option<NetRestrict>,
     /// Nodes that discovery finds.
@@ -99,6 +104,13 @@ impl NetworkHandle {
         self.commands.try_send(Command::Add(node)).is_ok()
     }
 
+    /// Gives a node a place always, or takes that back. Returns false if too many such wishes
+    /// wait.
+    #[must_use]
+    pub fn trust(&self, id: PeerId, trusted: bool) -> bool {
+        self.commands.try_send(Command::Trust(id, trusted)).is_ok()
+    }
+
     /// Leaves a node, and does not call it again because it was named.
     #[must_use]
     pub fn remove(&self, id: PeerId) -> bool {
@@ -146,8 +158,9 @@ pub async fn start(
     // Nobody should know beforehand who gets blocks whole.
     let protocol = protocol::Protocol::new(&chain.view(), rand::random());
     let mut driver = Driver {
-        dialer: Dialer::new(id, (config.peers_max / DIAL_RATIO).max(1)),
-        peers: Peers::new(id, config.peers_max),
+        dialer: Dialer::new(id, config.peers_max.div_ceil(DIAL_RATIO)),
+        peers: Peers::new(id, config.peers_max, config.trusted),
+        pending: Pending::new(config.pending_max),
         protocol,
         importing,
         connections: JoinSet::new(),

@@ -1,7 +1,7 @@
 //! The peers that stay, and what others may know about them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,6 +22,8 @@ use crate::{
 const QUESTIONS_MAX: usize = 16;
 /// Two calls that cross each other become sessions within this time.
 const CROSSING_PERIOD: Duration = Duration::from_secs(20);
+/// Nodes that have a place always.
+const TRUSTED_MAX: usize = 1_024;
 /// How nodes that settle crossed calls as we do begin their name.
 const OWN_NAME: &str = "Hematite/";
 
@@ -31,7 +33,16 @@ pub(crate) struct Peers {
     own: PeerId,
     by_session: HashMap<SessionId, Peer>,
     by_id: HashMap<PeerId, SessionId>,
-    places: usize,
+    trusted: HashSet<PeerId>,
+    places: Places,
+}
+
+/// Places for peers that are neither named nor trusted.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    all: usize,
+    /// Who calls us gets no more than these: whoever makes many nodes cannot fill the rest.
+    inbound: usize,
 }
 
 /// A peer that passed both handshakes.
@@ -39,7 +50,8 @@ pub(crate) struct Peers {
 pub(crate) struct Peer {
     pub(crate) identity: Identity,
     pub(crate) sender: Sender,
-    pub(crate) named: bool,
+    named: bool,
+    trusted: bool,
     pub(crate) head: B256,
     pub(crate) td: TotalDifficulty,
     since: Instant,
@@ -64,6 +76,8 @@ pub struct PeerInfo {
     pub dialled: bool,
     /// Whether the operator named it.
     pub named: bool,
+    /// Whether it has a place always.
+    pub trusted: bool,
     /// What is spoken.
     pub version: EthVersion,
     /// The head it claims.
@@ -73,11 +87,46 @@ pub struct PeerInfo {
 }
 
 impl Peers {
-    pub(crate) fn new(own: PeerId, places: usize) -> Self {
-        Self { own, by_session: HashMap::new(), by_id: HashMap::new(), places }
+    pub(crate) fn new(own: PeerId, places: usize, trusted: Vec<PeerId>) -> Self {
+        let mut trusted: HashSet<PeerId> = trusted.into_iter().collect();
+        trusted.remove(&own);
+        let (by_session, by_id) = (HashMap::new(), HashMap::new());
+        Self { own, by_session, by_id, trusted, places: Places::new(places) }
     }
 
-    /// Takes a peer in, unless there is no room; whom the operator named has room always. Of two
+    /// Gives a node a place always, or takes that back: then it may stay as long as it likes, but
+    /// takes a place of the others.
+    pub(crate) fn trust(&mut self, id: PeerId, trusted: bool) {
+        if trusted && id != self.own && self.trusted.len() < TRUSTED_MAX {
+            self.trusted.insert(id);
+        } else if !trusted {
+            self.trusted.remove(&id);
+        }
+        let trusted = self.trusted.contains(&id);
+        if let Some(peer) = self.peer_mut(id) {
+            peer.trusted = trusted;
+        }
+    }
+
+    /// Notes that the operator named a node, or took that back.
+    pub(crate) fn set_named(&mut self, id: PeerId, named: bool) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.named = named;
+        }
+    }
+
+    fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.by_id.get(&id).and_then(|session| self.by_session.get_mut(session))
+    }
+
+    /// Peers that take a place, by whether we called.
+    fn found(&self, dialled: bool) -> usize {
+        let found = self.by_session.values().filter(|peer| !peer.named && !peer.trusted);
+        found.filter(|peer| peer.identity.dialled == dialled).count()
+    }
+
+    /// Takes a peer in, unless there is no room; whom the operator named or trusts has room
+    /// always, and takes no place. Of two
     /// sessions with one node only one stays: if that is the new one, the old one is returned, to
     /// be closed.
     pub(crate) fn admit(
@@ -93,13 +142,17 @@ impl Peers {
         {
             return Err(DisconnectReason::AlreadyConnected);
         }
-        if old.is_none() && self.by_session.len() >= self.places && !named {
+        let trusted = self.trusted.contains(&id);
+        let (inbound, outbound) = (self.found(false), self.found(true));
+        let has_room = self.places.has_room(inbound, outbound, joined.identity.dialled);
+        if old.is_none() && !named && !trusted && !has_room {
             return Err(DisconnectReason::TooManyPeers);
         }
         let peer = Peer {
             identity: joined.identity.clone(),
             sender: joined.sender.clone(),
             named,
+            trusted,
             head: joined.status.head,
             td: joined.status.td,
             since: now,
@@ -160,7 +213,7 @@ impl Peer {
     fn info(&self) -> PeerInfo {
         let Identity { id, name, capabilities, address, local_address, dialled, version } =
             self.identity.clone();
-        let (named, head, td) = (self.named, self.head, self.td);
+        let (named, trusted, head, td) = (self.named, self.trusted, self.head, self.td);
         PeerInfo {
             id,
             name,
@@ -169,10 +222,22 @@ impl Peer {
             local_address,
             dialled,
             named,
+            trusted,
             version,
             head,
             td,
         }
+    }
+}
+
+impl Places {
+    /// Two of three for those who call us, but one at least.
+    fn new(all: usize) -> Self {
+        Self { all, inbound: (all - all.div_ceil(3)).max(1) }
+    }
+
+    const fn has_room(self, inbound: usize, outbound: usize, dialled: bool) -> bool {
+        inbound + outbound < self.all && (dialled || inbound < self.inbound)
     }
 }
 
@@ -205,6 +270,36 @@ mod tests {
             dialled,
             version: EthVersion::Eth68,
         }
+    }
+
+    #[test]
+    fn callers_leave_a_third_of_the_places_to_calls_of_our_own() {
+        for (all, inbound) in [(1, 1), (2, 1), (3, 2), (9, 6), (50, 33)] {
+            let places = Places::new(all);
+            assert!(places.has_room(inbound - 1, 0, false), "{all}");
+            assert!(!places.has_room(inbound, 0, false), "{all}");
+            assert_eq!(places.has_room(inbound, 0, true), inbound < all);
+            assert!(!places.has_room(inbound, all - inbound, true));
+            assert!(!places.has_room(0, all, false));
+        }
+    }
+
+    #[test]
+    fn trust_can_be_given_and_taken_back_and_is_bounded() {
+        let id = |number: u32| {
+            let mut key = [1; 32];
+            key[..4].copy_from_slice(&(number + 1).to_be_bytes());
+            PeerId::of(&SecretKey::from_slice(&key).unwrap())
+        };
+        let mut peers = Peers::new(id(0), 1, vec![id(0), id(1)]);
+        assert!(!peers.trusted.contains(&id(0)), "a node is no peer of itself");
+        assert!(peers.trusted.contains(&id(1)));
+        peers.trust(id(1), false);
+        assert!(peers.trusted.is_empty());
+        for number in 0..=u32::try_from(TRUSTED_MAX).unwrap() + 1 {
+            peers.trust(id(number), true);
+        }
+        assert_eq!(peers.trusted.len(), TRUSTED_MAX);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) fn register(table: &mut Table) {
     table.light("admin_peers", peers);
     table.light("admin_addPeer", add_peer);
     table.light("admin_removePeer", remove_peer);
+    table.light("admin_addTrustedPeer", add_trusted_peer);
+    table.light("admin_removeTrustedPeer", remove_trusted_peer);
     table.light("admin_datadir", datadir);
 }
 
@@ -142,7 +144,7 @@ impl Peer {
                 local_address: peer.local_address.to_string(),
                 remote_address: address.to_string(),
                 inbound: !peer.dialled,
-                trusted: false,
+                trusted: peer.trusted,
                 is_static: peer.named,
             },
             protocols: PeerProtocols {
@@ -172,6 +174,18 @@ fn add_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
 fn remove_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
     let node = node(params)?;
     Ok(api.node.network.as_ref().is_some_and(|network| network.remove(node.id)))
+}
+
+/// Its place is kept when it calls; it is not called.
+fn add_trusted_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
+    let node = node(params)?;
+    Ok(api.node.network.as_ref().is_some_and(|network| network.trust(node.id, true)))
+}
+
+/// It stays connected, but like any other.
+fn remove_trusted_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
+    let node = node(params)?;
+    Ok(api.node.network.as_ref().is_some_and(|network| network.trust(node.id, false)))
 }
 
 fn node(params: &mut Params<'_>) -> Result<NodeRecord, RpcError> {

@@ -140,7 +140,7 @@ pub struct NetworkArgs {
     /// UDP port, if another than TCP's
     #[arg(long = "discovery.port", value_name = "PORT")]
     pub discovery_port: Option<u16>,
-    /// Enode URLs, or a registrar's address, by comma
+    /// Enode URLs, node records, or a registrar's address, by comma
     #[arg(long, alias = "bootnodesv4", value_name = "URLS")]
     pub bootnodes: Option<String>,
     /// Most peers; 0 turns the network off [50]
@@ -149,7 +149,7 @@ pub struct NetworkArgs {
     /// Most connections being made; 0 means the default [50]
     #[arg(long, value_name = "N")]
     pub maxpendpeers: Option<usize>,
-    /// How the outside address is found: none, any, upnp, pmp, extip:IP [any]
+    /// Outside address: none, any, upnp, pmp[:IP], extip:IP or extip:NAME [any]
     #[arg(long, value_name = "HOW")]
     pub nat: Option<String>,
     /// The file of the node key [<datadir>/geth/nodekey]
@@ -162,7 +162,7 @@ pub struct NetworkArgs {
     #[arg(long)]
     pub nodiscover: Option<bool>,
     /// Run discovery v5 beside v4
-    #[arg(long = "discovery.v5", alias = "v5disc")]
+    #[arg(long = "discovery.v5", aliases = ["v5disc", "discv5"])]
     pub discovery_v5: Option<bool>,
     /// Talk to these networks only, by comma
     #[arg(long, value_name = "CIDRS")]

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use devp2p::{Discovery, DiscoveryConfig, NodeRecord, PeerId};
+use devp2p::{Discovery, DiscoveryConfig, NodeRecord, PeerId, discovery::V5Config};
 use eyre::{Result, WrapErr, eyre};
 use secp256k1::SecretKey;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::BootnodeArgs,
     exit::UsageError,
-    network::{any_address, external_ip, parse_key, write_key},
+    nat::Nat,
+    network::{any_address, parse_key, write_key},
     signals,
 };
 
@@ -74,18 +75,19 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
     let listen = address(&args.addr)?;
     let restrict = args.netrestrict.as_ref().filter(|list| !list.is_empty());
     let restrict = restrict.map(|list| list.parse().wrap_err("-netrestrict")).transpose()?;
-    let external = external_ip(&args.nat)?;
-    if args.v5 == Some(true) {
-        tracing::warn!("Discovery v5 is not in this build yet; v4 is");
-    }
+    let place = args.nat.parse::<Nat>()?.place(&[]).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
     let discovery = DiscoveryConfig {
         listen,
         tcp: 0,
-        external,
+        external: place.external,
+        guess: place.guess,
         bootnodes: Vec::new(),
+        seeds: Vec::new(),
+        last_sequence: 0,
+        v5: (args.v5 == Some(true)).then(V5Config::default),
         restrict,
         fork_id: None,
         // Nobody is called, so whom it finds is of no interest.
@@ -102,7 +104,8 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
     if let Err(error) = write!(out, "{own}\n{NOTE}").and_then(|()| out.flush()) {
         tracing::debug!(%error, "Nobody reads the URL");
     }
-    run.await;
+    tracing::info!(enr = %discovery.enr(), v5 = args.v5 == Some(true), "Started bootnode");
+    Box::pin(run).await;
     Ok(())
 }
 

@@ -172,7 +172,8 @@ pub(super) fn network(
         nat: nat.clone().unwrap_or_else(|| "any".to_owned()),
         nodekey_hex: nodekeyhex.clone(),
         discovery: !nodiscover.unwrap_or(false),
-        discovery_v5: discovery_v5.unwrap_or(false),
+        // Whoever asks a bootnode may speak either.
+        discovery_v5: discovery_v5.unwrap_or(role == Some(Role::Bootnode)),
         netrestrict: list(netrestrict.as_deref()),
         ethstats: ethstats.clone().filter(|url| !url.expose().is_empty()),
     })

@@ -20,12 +20,14 @@ use super::{
     packet::{Envelope, Packet},
     request::Requests,
     statements::Statements,
-    table::Table,
+    table::{Node, Table},
 };
 use crate::{Enr, LocalRecord, NetRestrict, NodeRecord, PeerId};
 
 /// Nodes to begin with.
 pub const BOOTNODES_MAX: usize = 64;
+/// Nodes of an earlier run that are tried at the start, as in geth.
+pub const SEEDS_MAX: usize = 30;
 /// Lookups that wait for the one under way.
 pub const LOOKUPS_MAX: usize = 8;
 
@@ -57,10 +59,14 @@ pub enum Event {
     Tick,
     /// Nodes to begin with. One that is known moves to its new address.
     AddBootnodes(Vec<NodeRecord>),
+    /// Nodes that were there in an earlier run: the first [`SEEDS_MAX`] are tried.
+    Seed(Vec<NodeRecord>),
     /// More nodes are wanted.
     Lookup,
     /// The fork id of our chain.
     SetForkId(ForkId),
+    /// Our address, from somebody who knows.
+    SetAddress(IpAddr),
 }
 
 /// What discovery wants done.
@@ -76,6 +82,8 @@ pub enum Action {
     /// A node that has proven to be there and takes connections, and the fork id of its record.
     /// Known nodes are reported again now and then.
     Found(NodeRecord, Option<ForkId>),
+    /// The record of a node that has proven to be where the record says.
+    Record(Enr),
 }
 
 /// What the protocol is told once.
@@ -83,6 +91,8 @@ pub enum Action {
 pub struct MachineConfig {
     /// Our address as others see it; learnt from their answers if `None`.
     pub external: Option<IpAddr>,
+    /// What it may be, as long as nothing better is known.
+    pub guess: Option<IpAddr>,
     /// Our port of discovery.
     pub udp: u16,
     /// Our port of RLPx; 0 if we take no connections.
@@ -91,6 +101,8 @@ pub struct MachineConfig {
     pub restrict: Option<NetRestrict>,
     /// The fork id of our chain.
     pub fork_id: Option<ForkId>,
+    /// The sequence of our first record is above this.
+    pub last_sequence: u64,
 }
 
 /// Discovery without a socket or a clock.
@@ -100,6 +112,7 @@ pub struct Machine {
     id: PeerId,
     local: LocalRecord,
     learns_address: bool,
+    knows_address: bool,
     restrict: Option<NetRestrict>,
     rng: StdRng,
     table: Table,
@@ -134,16 +147,22 @@ impl Machine {
         now: Instant,
         wall: u64,
     ) -> Self {
-        let MachineConfig { external, udp, tcp, restrict, fork_id } = config;
+        let MachineConfig { external, guess, udp, tcp, restrict, fork_id, last_sequence } = config;
         let id = PeerId::of(&key);
-        let ip = external.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let ip = external.or(guess).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let node = NodeRecord { id, ip, tcp, udp };
         Self {
             key,
             id,
-            // There is no database of sequences; the time is above all that were signed before.
-            local: LocalRecord::new(key, node, fork_id, wall.saturating_mul(1_000)),
+            // The time is above all that were signed before, even those that nobody wrote down.
+            local: LocalRecord::new(
+                key,
+                node,
+                fork_id,
+                wall.saturating_mul(1_000).max(last_sequence.saturating_add(1)),
+            ),
             learns_address: external.is_none(),
+            knows_address: external.or(guess).is_some(),
             restrict,
             rng,
             table: Table::new(id),
@@ -167,11 +186,17 @@ impl Machine {
             Event::Datagram { from, bytes } => self.receive(from, &bytes, turn),
             Event::Tick => {}
             Event::AddBootnodes(nodes) => self.add_bootnodes(nodes, now),
+            Event::Seed(nodes) => self.seed(&nodes, now),
             Event::Lookup => {
                 let target = self.random_target();
                 self.add_target(target);
             }
             Event::SetForkId(fork_id) => self.local.set_fork_id(fork_id),
+            Event::SetAddress(ip) => {
+                let udp = self.local.node().udp;
+                self.local.set_address(ip, udp);
+                (self.learns_address, self.knows_address) = (false, true);
+            }
         }
         self.advance(turn);
     }
@@ -193,6 +218,12 @@ impl Machine {
     #[must_use]
     pub const fn node(&self) -> &NodeRecord {
         self.local.node()
+    }
+
+    /// Whether we were told our address, or learnt it; else our record says this host's own.
+    #[must_use]
+    pub const fn knows_address(&self) -> bool {
+        self.knows_address
     }
 
     /// The nodes of the table that are there.
@@ -286,6 +317,7 @@ impl Machine {
         self.statements.add(from, seen, now);
         if let Some(address) = self.statements.majority() {
             self.local.set_address(address.ip(), address.port());
+            self.knows_address = true;
         }
     }
 
@@ -298,6 +330,15 @@ impl Machine {
             }
         }
         self.bootnodes_at = now;
+    }
+
+    fn seed(&mut self, nodes: &[NodeRecord], now: Instant) {
+        for node in nodes.iter().take(SEEDS_MAX) {
+            if node.id != self.id && self.allows(node) {
+                self.table.see(Node::new(*node));
+            }
+        }
+        self.refresh_at = now;
     }
 
     fn random_target(&mut self) -> [u8; 64] {

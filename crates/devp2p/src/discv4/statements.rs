@@ -8,8 +8,8 @@ use std::{
 
 use crate::is_lan;
 
-/// Statements that must agree.
-pub const STATEMENTS_MIN: usize = 10;
+/// Statements that must agree. geth wants ten, which a small network of pods never has.
+pub const STATEMENTS_MIN: usize = 3;
 /// How long a statement counts.
 pub const STATEMENT_PERIOD: Duration = Duration::from_mins(5);
 /// Statements kept.
@@ -51,11 +51,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_nodes_that_agree_are_believed_for_five_minutes() {
+    fn nodes_that_agree_are_believed_for_five_minutes() {
         let now = Instant::now();
         let mut statements = Statements::default();
         let (here, there) = (address("10.0.0.9:30303"), address("10.0.0.8:1"));
-        for port in 1..10 {
+        for port in 1..3 {
             statements.add(SocketAddr::new(address("10.0.0.1:0").ip(), port), here, now);
             statements.add(SocketAddr::new(address("10.0.0.2:0").ip(), port), there, now);
         }

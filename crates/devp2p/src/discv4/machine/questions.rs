@@ -148,6 +148,10 @@ impl Machine {
         self.table.learn(node.hash, known, enr.tcp());
         let tcp = enr.tcp().unwrap_or(node.record.tcp);
         self.report(&NodeRecord { tcp, ..node.record }, known.fork_id, turn);
+        let says = enr.node().map(|says| says.udp_address());
+        if says == Some(node.record.udp_address()) && self.allows(&node.record) {
+            turn.actions.push(Action::Record(enr));
+        }
     }
 
     fn on_silence(&mut self, request: Request, turn: &mut Turn<'_>) {

@@ -41,10 +41,12 @@ impl Rig {
         let now = Instant::now();
         let mut config = MachineConfig {
             external: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+            guess: None,
             udp: 30303,
             tcp: 30303,
             restrict: None,
             fork_id: None,
+            last_sequence: 0,
         };
         change(&mut config);
         let machine = Machine::new(secret(0), config, StdRng::seed_from_u64(1), now, WALL);
@@ -109,7 +111,7 @@ impl Rig {
     fn sent(&self, peer: Peer) -> Vec<Envelope> {
         let to_peer = |action: &Action| match action {
             Action::Send { to, bytes } if *to == peer.at => Some(Envelope::open(bytes).unwrap()),
-            Action::Send { .. } | Action::Found(..) => None,
+            Action::Send { .. } | Action::Found(..) | Action::Record(_) => None,
         };
         self.actions.iter().filter_map(to_peer).collect()
     }
@@ -127,7 +129,7 @@ impl Rig {
     fn sent_bytes(&self) -> usize {
         let bytes = |action: &Action| match action {
             Action::Send { bytes, .. } => bytes.len(),
-            Action::Found(..) => 0,
+            Action::Found(..) | Action::Record(_) => 0,
         };
         self.actions.iter().map(bytes).sum()
     }
@@ -135,7 +137,7 @@ impl Rig {
     fn found(&self) -> Vec<(NodeRecord, Option<ForkId>)> {
         let found = |action: &Action| match action {
             Action::Found(node, fork_id) => Some((*node, *fork_id)),
-            Action::Send { .. } => None,
+            Action::Send { .. } | Action::Record(_) => None,
         };
         self.actions.iter().filter_map(found).collect()
     }
@@ -367,11 +369,12 @@ fn a_node_that_is_gone_is_not_named_and_leaves() {
 }
 
 #[test]
-fn our_address_is_what_ten_nodes_say() {
+fn our_address_is_what_three_nodes_say() {
     let mut rig = Rig::with(|config| config.external = None);
+    assert!(!rig.machine.knows_address());
     assert_eq!(rig.machine.node().to_string().rsplit('@').next(), Some("127.0.0.1:30303"));
     let sequence = rig.machine.enr().sequence();
-    for number in 1..=10 {
+    for number in 1..=3 {
         assert_eq!(rig.machine.enr().sequence(), sequence);
         let peer = Peer::new(number);
         rig.hear_ping(peer);
@@ -383,6 +386,44 @@ fn our_address_is_what_ten_nodes_say() {
     assert_eq!(rig.machine.enr().sequence(), sequence + 1);
     assert_eq!(rig.machine.node().udp_address(), "10.7.7.7:4444".parse().unwrap());
     assert_eq!(rig.machine.enr().node(), Some(*rig.machine.node()));
+    assert!(rig.machine.knows_address());
+}
+
+#[test]
+fn an_address_that_was_told_stays_and_one_that_was_guessed_does_not() {
+    let [told, guess] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    let mut rig = Rig::with(|config| (config.external, config.guess) = (None, Some(guess)));
+    assert_eq!((rig.machine.node().ip, rig.machine.knows_address()), (guess, true));
+    assert!(rig.machine.learns_address);
+    let sequence = rig.machine.enr().sequence();
+    rig.on(Event::SetAddress(told));
+    assert_eq!((rig.machine.node().ip, rig.machine.learns_address), (told, false));
+    assert_eq!(rig.machine.enr().sequence(), sequence + 1);
+    rig.on(Event::SetAddress(told));
+    assert_eq!(rig.machine.enr().sequence(), sequence + 1);
+    assert!(!Rig::new().machine.learns_address);
+}
+
+#[test]
+fn the_sequence_never_goes_back_though_the_clock_does() {
+    for (last, first) in [(0, WALL * 1_000), (WALL * 2_000, WALL * 2_000 + 1), (u64::MAX, u64::MAX)]
+    {
+        let rig = Rig::with(|config| config.last_sequence = last);
+        assert_eq!(rig.machine.enr().sequence(), first);
+    }
+}
+
+#[test]
+fn nodes_of_an_earlier_run_are_asked_at_once() {
+    let mut rig = Rig::new();
+    let seeds: Vec<Peer> = (1..=u16::try_from(SEEDS_MAX).unwrap() + 5).map(Peer::new).collect();
+    rig.on(Event::Seed(seeds.iter().map(|peer| peer.record()).collect()));
+    let asked = |rig: &Rig| seeds.iter().any(|peer| rig.sent_ping(*peer).is_some());
+    assert!(asked(&rig));
+    let knows = |peer: &Peer| rig.machine.table.entry(peer.id().node_id()).is_some();
+    assert!(seeds[..5].iter().all(knows));
+    assert!(!seeds[SEEDS_MAX..].iter().any(knows));
+    assert_eq!(rig.machine.nodes(), [], "none has proven to be there");
 }
 
 #[test]

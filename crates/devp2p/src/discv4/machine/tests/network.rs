@@ -19,10 +19,12 @@ impl Network {
             let at = address(number);
             let config = MachineConfig {
                 external: Some(at.ip()),
+                guess: None,
                 udp: at.port(),
                 tcp: at.port(),
                 restrict: None,
                 fork_id: None,
+                last_sequence: 0,
             };
             let rng = StdRng::seed_from_u64(u64::from(number));
             (at, Machine::new(secret(number.into()), config, rng, now, WALL))
@@ -47,6 +49,7 @@ impl Network {
                     Action::Found(node, _) => {
                         self.found.entry(at).or_default().insert(node.id);
                     }
+                    Action::Record(_) => {}
                 }
             }
             events.extend(sent.into_iter().rev());

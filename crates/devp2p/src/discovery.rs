@@ -1,4 +1,6 @@
-//! Discovery on a socket.
+//! Discovery on sockets: both versions at one port.
+
+mod sockets;
 
 use std::{
     io,
@@ -10,17 +12,18 @@ use primitives::ForkId;
 use rand::{SeedableRng, rngs::StdRng};
 use secp256k1::SecretKey;
 use tokio::{
-    net::UdpSocket,
     sync::{mpsc, oneshot, watch},
     time,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    machine::{Action, Event, Machine, MachineConfig},
-    packet::DATAGRAM_BYTES_MAX,
+pub(crate) use sockets::Sockets;
+
+use crate::{
+    Enr, NetRestrict, NodeRecord,
+    discv4::{Action, DATAGRAM_BYTES_MAX, Event, Machine, MachineConfig},
+    discv5::{Happening, Service, ServiceConfig},
 };
-use crate::{Enr, NetRestrict, NodeRecord};
 
 /// Requests of handles that wait for the loop.
 pub const REQUEST_QUEUE_MAX: usize = 16;
@@ -38,14 +41,32 @@ pub struct DiscoveryConfig {
     pub tcp: u16,
     /// Our address as others see it; learnt from their answers if `None`.
     pub external: Option<IpAddr>,
+    /// What it may be, as long as nothing better is known.
+    pub guess: Option<IpAddr>,
     /// Nodes to begin with.
     pub bootnodes: Vec<NodeRecord>,
+    /// Nodes that were there in an earlier run.
+    pub seeds: Vec<NodeRecord>,
+    /// The sequence of the last record that was signed with this key; 0 if it is not known.
+    pub last_sequence: u64,
+    /// Speaks version 5, too.
+    pub v5: Option<V5Config>,
     /// Networks to keep to.
     pub restrict: Option<NetRestrict>,
     /// The fork id of our chain.
     pub fork_id: Option<ForkId>,
     /// Takes nodes that were found. When it is full they are dropped: known ones come again.
     pub found: mpsc::Sender<NodeRecord>,
+}
+
+/// What version 5 is told at the start.
+#[derive(Debug, Clone, Default)]
+pub struct V5Config {
+    /// Records to begin with. Nodes of version 4 whose record is learnt are tried, too.
+    pub records: Vec<Enr>,
+    /// Hashes of the forks of our chain, old and new: nodes that say another are not reported.
+    /// Empty takes all.
+    pub fork_hashes: Vec<[u8; 4]>,
 }
 
 /// A handle to the running loop. It does not keep it running.
@@ -65,13 +86,16 @@ struct Own {
 #[derive(Debug)]
 enum Request {
     Event(Event),
+    Records(Vec<Enr>),
     Nodes(oneshot::Sender<Vec<NodeRecord>>),
 }
 
 /// The loop, with what it owns.
 struct Driver {
-    socket: UdpSocket,
+    sockets: Sockets,
     machine: Machine,
+    /// Reads the sockets, if there is one.
+    v5: Option<Service>,
     found: mpsc::Sender<NodeRecord>,
     requests: mpsc::Receiver<Request>,
     own: watch::Sender<Own>,
@@ -94,18 +118,39 @@ impl Discovery {
         key: SecretKey,
         stop: CancellationToken,
     ) -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
-        let DiscoveryConfig { listen, tcp, external, bootnodes, restrict, fork_id, found } = config;
-        let socket = UdpSocket::bind(listen).await?;
-        let udp = socket.local_addr()?.port();
-        let machine = MachineConfig { external, udp, tcp, restrict, fork_id };
+        let DiscoveryConfig { listen, tcp, external, guess, restrict, .. } = config;
+        let sockets = match config.v5 {
+            Some(_) => Sockets::apart(listen).await?,
+            None => Sockets::together(listen).await?,
+        };
+        let udp = sockets.port()?;
+        let machine = MachineConfig {
+            external,
+            guess,
+            udp,
+            tcp,
+            restrict: restrict.clone(),
+            fork_id: config.fork_id,
+            last_sequence: config.last_sequence,
+        };
         let mut machine =
             Machine::new(key, machine, StdRng::from_os_rng(), Instant::now(), unix_seconds());
+        let v5 = match config.v5 {
+            Some(V5Config { records, fork_hashes }) => {
+                let config = ServiceConfig { key, records, restrict, fork_hashes };
+                let knows_address = machine.knows_address();
+                Some(Service::start(config, machine.enr(), knows_address, &sockets).await?)
+            }
+            None => None,
+        };
         let (requests, queue) = mpsc::channel(REQUEST_QUEUE_MAX);
         let (own, own_watch) = watch::channel(Own::of(&machine));
         // Nothing is sent before the loop runs: its first tick is due at once.
         let mut actions = Vec::new();
-        machine.on(Event::AddBootnodes(bootnodes), Instant::now(), unix_seconds(), &mut actions);
-        let driver = Driver { socket, machine, found, requests: queue, own };
+        for event in [Event::AddBootnodes(config.bootnodes), Event::Seed(config.seeds)] {
+            machine.on(event, Instant::now(), unix_seconds(), &mut actions);
+        }
+        let driver = Driver { sockets, machine, v5, found: config.found, requests: queue, own };
         let run = async move { driver.run(actions, stop).await };
         Ok((Self { requests, own: own_watch }, run))
     }
@@ -152,6 +197,15 @@ impl Discovery {
         self.request(Request::Event(Event::AddBootnodes(nodes))).await
     }
 
+    /// Adds records to begin with, for version 5.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has ended.
+    pub async fn add_records(&self, records: Vec<Enr>) -> Result<(), DiscoveryStopped> {
+        self.request(Request::Records(records)).await
+    }
+
     /// Puts a fork id into our record.
     ///
     /// # Errors
@@ -159,6 +213,15 @@ impl Discovery {
     /// If the loop has ended.
     pub async fn set_fork_id(&self, fork_id: ForkId) -> Result<(), DiscoveryStopped> {
         self.request(Request::Event(Event::SetForkId(fork_id))).await
+    }
+
+    /// Puts an address into our record, whatever others say.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has ended.
+    pub async fn set_address(&self, ip: IpAddr) -> Result<(), DiscoveryStopped> {
+        self.request(Request::Event(Event::SetAddress(ip))).await
     }
 
     async fn request(&self, request: Request) -> Result<(), DiscoveryStopped> {
@@ -178,25 +241,65 @@ impl Driver {
             self.perform(&mut actions).await;
             let event = tokio::select! {
                 () = stop.cancelled() => return,
-                readable = self.socket.readable() => {
+                readable = self.sockets.readable(), if self.v5.is_none() => {
                     if let Err(error) = readable.and_then(|()| self.read(&mut actions)) {
                         tracing::debug!(%error, "Could not receive datagram");
                         time::sleep(READ_PAUSE).await;
                     }
                     continue;
                 }
+                happening = next(self.v5.as_mut()) => match self.on_happening(happening) {
+                    Some(event) => event,
+                    None => continue,
+                },
                 () = time::sleep_until(self.machine.wake_at().into()) => Event::Tick,
-                Some(request) = self.requests.recv() => match request {
-                    Request::Event(event) => event,
-                    Request::Nodes(answer) => {
-                        // Whoever asked may have gone.
-                        answer.send(self.machine.nodes()).ok();
-                        continue;
-                    }
+                Some(request) = self.requests.recv() => match self.on_request(request) {
+                    Some(event) => event,
+                    None => continue,
                 },
             };
             self.machine.on(event, Instant::now(), unix_seconds(), &mut actions);
         }
+    }
+
+    /// What there is to do for version 4.
+    fn on_happening(&mut self, happening: Happening) -> Option<Event> {
+        match happening {
+            Happening::Datagram { from, bytes } => return Some(Event::Datagram { from, bytes }),
+            Happening::Found(nodes) => nodes.into_iter().for_each(|node| self.report(node)),
+            Happening::Nothing => {}
+            Happening::Ended => {
+                tracing::error!("Discovery v5 stopped; v4 goes on");
+                self.v5 = None;
+            }
+        }
+        None
+    }
+
+    fn on_request(&mut self, request: Request) -> Option<Event> {
+        match request {
+            Request::Event(event) => {
+                if let (Event::Lookup, Some(v5)) = (&event, &mut self.v5) {
+                    v5.look_up();
+                }
+                return Some(event);
+            }
+            Request::Records(records) => {
+                if let Some(v5) = &mut self.v5 {
+                    v5.add(&records);
+                }
+            }
+            Request::Nodes(answer) => {
+                let mut nodes = self.machine.nodes();
+                let found = self.v5.as_ref().map(Service::nodes).unwrap_or_default();
+                let is_new = |node: &NodeRecord| nodes.iter().all(|other| other.id != node.id);
+                let new: Vec<NodeRecord> = found.into_iter().filter(is_new).collect();
+                nodes.extend(new);
+                // Whoever asked may have gone.
+                answer.send(nodes).ok();
+            }
+        }
+        None
     }
 
     /// Empties the kernel's buffer as fast as possible: in a flood, what is honest is in there too.
@@ -204,11 +307,7 @@ impl Driver {
         // One byte more than allowed, so that what is too long is seen to be.
         let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
         for _ in 0..BURST_MAX {
-            let (length, from) = match self.socket.try_recv_from(&mut buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            };
+            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else { break };
             let event = Event::Datagram { from, bytes: buffer[..length].to_vec() };
             self.machine.on(event, Instant::now(), unix_seconds(), actions);
         }
@@ -219,13 +318,14 @@ impl Driver {
         for action in actions.drain(..) {
             match action {
                 Action::Send { to, bytes } => {
-                    if let Err(error) = self.socket.send_to(&bytes, self.reachable(to)).await {
+                    if let Err(error) = self.sockets.send(&bytes, to).await {
                         tracing::trace!(%to, %error, "Could not send datagram");
                     }
                 }
-                Action::Found(node, _) => {
-                    if self.found.try_send(node).is_err() {
-                        tracing::trace!(node = ?node.id, "Dropped found node");
+                Action::Found(node, _) => self.report(node),
+                Action::Record(enr) => {
+                    if let Some(v5) = &self.v5 {
+                        v5.offer(&enr);
                     }
                 }
             }
@@ -233,17 +333,24 @@ impl Driver {
         if self.own.borrow().enr.sequence() != self.machine.enr().sequence() {
             tracing::debug!(node = %self.machine.node(), "Changed own record");
             self.own.send_replace(Own::of(&self.machine));
+            if let Some(v5) = &mut self.v5 {
+                v5.set_own(self.machine.enr(), self.machine.knows_address());
+            }
         }
     }
 
-    /// A socket for IPv6 sends to IPv4 by mapped addresses only.
-    fn reachable(&self, to: SocketAddr) -> SocketAddr {
-        match (self.socket.local_addr(), to.ip()) {
-            (Ok(SocketAddr::V6(_)), IpAddr::V4(ip)) => {
-                SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), to.port())
-            }
-            _ => to,
+    fn report(&self, node: NodeRecord) {
+        if self.found.try_send(node).is_err() {
+            tracing::trace!(node = ?node.id, "Dropped found node");
         }
+    }
+}
+
+/// What happens next in version 5, if it is spoken.
+async fn next(v5: Option<&mut Service>) -> Happening {
+    match v5 {
+        Some(v5) => v5.next().await,
+        None => std::future::pending().await,
     }
 }
 

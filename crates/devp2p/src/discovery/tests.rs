@@ -24,9 +24,13 @@ async fn node(number: u8, bootnodes: Vec<NodeRecord>) -> Node {
         listen: SocketAddr::new(loopback, 0),
         tcp: 1,
         external: Some(loopback),
+        guess: None,
         bootnodes,
         restrict: Some("127.0.0.0/8".parse().unwrap()),
         fork_id: None,
+        seeds: Vec::new(),
+        last_sequence: 0,
+        v5: None,
         found: sender,
     };
     let stop = CancellationToken::new();
@@ -79,9 +83,13 @@ async fn a_socket_for_ipv6_answers_ipv4() {
         listen: "[::]:0".parse().unwrap(),
         tcp: 1,
         external: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        guess: None,
         bootnodes: Vec::new(),
         restrict: None,
         fork_id: None,
+        seeds: Vec::new(),
+        last_sequence: 0,
+        v5: None,
         found,
     };
     let stop = CancellationToken::new();

@@ -1,0 +1,104 @@
+//! The sockets of discovery.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use tokio::net::UdpSocket;
+
+/// One socket, which speaks both families if it is one for IPv6; or one for each family.
+#[derive(Debug, Clone)]
+pub(crate) struct Sockets {
+    v4: Option<Arc<UdpSocket>>,
+    v6: Option<Arc<UdpSocket>>,
+}
+
+impl Sockets {
+    /// One socket.
+    pub(super) async fn together(listen: SocketAddr) -> io::Result<Self> {
+        let socket = Some(Arc::new(UdpSocket::bind(listen).await?));
+        Ok(match listen {
+            SocketAddr::V4(_) => Self { v4: socket, v6: None },
+            SocketAddr::V6(_) => Self { v4: None, v6: socket },
+        })
+    }
+
+    /// A socket for each family at the same port, if all addresses are asked for. Version 5 takes
+    /// an IPv4 address in the clothes of IPv6 for another one.
+    pub(crate) async fn apart(listen: SocketAddr) -> io::Result<Self> {
+        if listen.is_ipv4() {
+            return Self::together(listen).await;
+        }
+        if !listen.ip().is_unspecified() {
+            return Ok(Self { v4: None, v6: Some(Arc::new(only_v6(listen)?)) });
+        }
+        let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, listen.port())).await?;
+        let port = v4.local_addr()?.port();
+        let v6 = match only_v6(SocketAddr::new(listen.ip(), port)) {
+            Ok(socket) => Some(Arc::new(socket)),
+            Err(error) if listen.port() == 0 => {
+                tracing::debug!(port, %error, "Free port is taken for IPv6");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { v4: Some(Arc::new(v4)), v6 })
+    }
+
+    pub(crate) fn by_family(&self) -> [Option<Arc<UdpSocket>>; 2] {
+        [self.v4.clone(), self.v6.clone()]
+    }
+
+    pub(super) fn port(&self) -> io::Result<u16> {
+        let socket = self.v4.as_ref().or(self.v6.as_ref()).expect("there is one at least");
+        Ok(socket.local_addr()?.port())
+    }
+
+    /// Waits until one can be read.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match (&self.v4, &self.v6) {
+            (Some(v4), Some(v6)) => tokio::select! {
+                readable = v4.readable() => readable,
+                readable = v6.readable() => readable,
+            },
+            (Some(socket), None) | (None, Some(socket)) => socket.readable().await,
+            (None, None) => std::future::pending().await,
+        }
+    }
+
+    /// A datagram that is there already, and where it is from.
+    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
+        for socket in [&self.v4, &self.v6].into_iter().flatten() {
+            match socket.try_recv_from(buffer) {
+                Ok(received) => return Ok(Some(received)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        let ip = to.ip().to_canonical();
+        let (socket, ip) = match (ip, &self.v4, &self.v6) {
+            (IpAddr::V4(_), Some(socket), _) | (IpAddr::V6(_), _, Some(socket)) => (socket, ip),
+            // A socket for IPv6 sends to IPv4 by mapped addresses only.
+            (IpAddr::V4(ip), None, Some(socket)) => (socket, ip.to_ipv6_mapped().into()),
+            (IpAddr::V6(_), _, None) | (IpAddr::V4(_), None, None) => {
+                return Err(io::ErrorKind::AddrNotAvailable.into());
+            }
+        };
+        socket.send_to(bytes, SocketAddr::new(ip, to.port())).await.map(drop)
+    }
+}
+
+fn only_v6(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, flags, None)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    bind(&socket, &listen)?;
+    UdpSocket::from_std(std::net::UdpSocket::from(socket))
+}
