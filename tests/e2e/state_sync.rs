@@ -70,7 +70,7 @@ fn transaction(key: &Key, nonce: u64, created: Address) -> Transaction {
     };
     let (to, input) = match nonce {
         2 => (TxKind::Create, COUNTS),
-        3.. if nonce % 3 == 0 => call(created, [nonce * 1_000, COUNT]),
+        3.. if nonce.is_multiple_of(3) => call(created, [nonce * 1_000, COUNT]),
         3.. if nonce % 3 == 1 => call(LARGE, [nonce % 50, nonce]),
         _ => {
             let hash = keccak256(nonce.to_le_bytes());
