@@ -23,8 +23,8 @@ use crate::harness::{
 /// How long a sync may take. geth waits 10 s for more peers before it begins.
 const LONGEST: Duration = Duration::from_secs(240);
 /// More than have a state each: a geth that joins asks for that of the head's 64th ancestor.
-const BLOCKS: u64 = 500;
-/// The first blocks after genesis have no seal worth their time if they are further apart.
+const BLOCKS: u64 = 300;
+/// Far enough apart that the difficulty stays the least that there is.
 const BLOCK_SECONDS: u64 = 13;
 /// Slots of the contract in the genesis block: more than fit one answer to geth.
 const SLOTS: u64 = 9_000;
@@ -32,8 +32,17 @@ const SLOTS: u64 = 9_000;
 const ACCOUNTS: u64 = 2_000;
 /// The contract in the genesis block.
 const LARGE: Address = Address::repeat_byte(0x77);
-/// PUSH1 32, CALLDATALOAD, PUSH1 0, CALLDATALOAD, SSTORE, STOP: stores what it is told.
+/// Stores what it is told: PUSH1 32, CALLDATALOAD, PUSH1 0, CALLDATALOAD, SSTORE, STOP.
 const STORES: Bytes = bytes!("6020356000355500");
+/// Creates a contract that stores as many numbers as it is told, from the one that it is told:
+/// PUSH1 32, CALLDATALOAD, JUMPDEST, DUP1, PUSH1 0, CALLDATALOAD, ADD, DUP1, SSTORE, PUSH1 1, SWAP1,
+/// SUB, DUP1, PUSH1 3, JUMPI, STOP.
+const COUNTS: Bytes = bytes!("736020355b806000350180556001900380600357006000526014600cf3");
+/// How many numbers it is told to store, each time.
+const COUNT: u64 = 40;
+
+/// One for each block, because finding them takes minutes.
+const NONCES: &str = include_str!("../fixtures/state_sync_nonces.txt");
 
 fn genesis() -> Value {
     let mut genesis = book_genesis(&[Key::fixed(1)]);
@@ -54,16 +63,15 @@ fn genesis() -> Value {
 
 /// Creates a contract in the third block, then stores something, here and there, or pays somebody.
 fn transaction(key: &Key, nonce: u64, created: Address) -> Transaction {
-    let store = |to| {
-        let words = [U256::from(nonce % 50), U256::from(nonce)];
+    let call = |to, words: [u64; 2]| {
+        let words = words.map(U256::from);
         let input = words.map(|word| word.to_be_bytes::<32>()).concat().into();
         (TxKind::Call(to), input)
     };
     let (to, input) = match nonce {
-        // PUSH8 code, PUSH1 0, MSTORE, PUSH1 8, PUSH1 24, RETURN
-        2 => (TxKind::Create, bytes!("67602035600035550060005260086018f3")),
-        3.. if nonce % 3 == 0 => store(created),
-        3.. if nonce % 3 == 1 => store(LARGE),
+        2 => (TxKind::Create, COUNTS),
+        3.. if nonce.is_multiple_of(3) => call(created, [nonce * 1_000, COUNT]),
+        3.. if nonce % 3 == 1 => call(LARGE, [nonce % 50, nonce]),
         _ => {
             let hash = keccak256(nonce.to_le_bytes());
             (TxKind::Call(Address::from_slice(&hash[..20])), Bytes::new())
@@ -73,7 +81,7 @@ fn transaction(key: &Key, nonce: u64, created: Address) -> Transaction {
         chain_id: Some(CHAIN_ID),
         nonce,
         gas_price: 10 * GWEI,
-        gas_limit: 200_000,
+        gas_limit: 2_000_000,
         to,
         value: U256::from(u8::from(input.is_empty())),
         input,
@@ -81,19 +89,28 @@ fn transaction(key: &Key, nonce: u64, created: Address) -> Transaction {
 }
 
 /// A chain that is sealed as every geth wants it.
+///
+/// # Panics
+///
+/// If the nonces on file are not those of this chain, with those that are.
 fn grow(genesis: &Value) -> Vec<SealedBlock> {
     let spec = ChainSpec::from_json(&genesis.to_string()).expect("the genesis is right");
     let key = Key::fixed(1);
     let mut blocks = vec![spec.genesis_block().clone()];
     let mut builder = ChainBuilder::new(spec);
+    let on_file: Vec<_> = NONCES.split_whitespace().collect();
+    let mut found = Vec::new();
     for nonce in 0..BLOCKS {
+        let hint = on_file.get(found.len()).and_then(|hint| u64::from_str_radix(hint, 16).ok());
         let parent = blocks.last().expect("there is a parent").hash();
         let transactions = vec![transaction(&key, nonce, key.address().create(2))];
         let options = BlockOptions { seconds: BLOCK_SECONDS, ..BlockOptions::default() };
-        let block = seal(&builder.block_on(parent, transactions, options));
+        let block = seal(&builder.block_on(parent, transactions, options), hint.unwrap_or(0));
+        found.push(format!("{:x}", u64::from_be_bytes(block.header().nonce.0)));
         builder.import(block.clone()).expect("the block is right");
         blocks.push(block);
     }
+    assert!(found == on_file, "these nonces belong into the file: {}", found.join(" "));
     blocks
 }
 
@@ -124,7 +141,7 @@ fn told(rpc: &mut Rpc, height: u64) -> Vec<Value> {
             all.push(rpc.call(method, json!([address, tag])));
         }
     }
-    for slot in [0, 1, 2, 3, 49, 50, 4_000, SLOTS, SLOTS + 1] {
+    for slot in [0, 1, 49, 3_001, 3_040, 3_041, 297_040, SLOTS, SLOTS + 1] {
         for address in [created, LARGE] {
             all.push(rpc.call("eth_getStorageAt", json!([address, format!("{slot:#x}"), tag])));
         }
@@ -151,6 +168,9 @@ fn geths_of_every_age_join_by_state_with_their_default_flags() {
     let head = first.rpc.block_at(BLOCKS);
     let hash = head["hash"].as_str().expect("a hash");
     let expected = told(&mut first.rpc, BLOCKS);
+    let created = Key::fixed(1).address().create(2);
+    let stored = first.rpc.call("eth_getStorageAt", json!([created, "0xbe0", "latest"]));
+    assert_eq!(stored, B256::from(U256::from(0xbe0)).to_string());
 
     let mut geths: Vec<_> = VERSIONS
         .iter()

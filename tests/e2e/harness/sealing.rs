@@ -93,13 +93,13 @@ impl Work {
     }
 }
 
-/// The block with a seal that holds.
-pub(crate) fn seal(block: &SealedBlock) -> SealedBlock {
+/// The block with the first seal that holds, from this nonce on.
+pub(crate) fn seal(block: &SealedBlock, start: u64) -> SealedBlock {
     let mut block = block.clone_block();
     let seal_hash = consensus::seal_hash(&block.header);
     let target = Target::from_difficulty(block.header.difficulty).expect("it is positive");
     let (stop, hashes) = (AtomicBool::new(false), AtomicU64::new(0));
-    let found = DATASET.search(&seal_hash, &target, 0..u64::MAX, &stop, &hashes);
+    let found = DATASET.search(&seal_hash, &target, start..u64::MAX, &stop, &hashes);
     let (nonce, pow) = found.expect("nobody stops it");
     block.header.nonce = nonce.to_be_bytes().into();
     block.header.mix_hash = pow.mix_hash;
