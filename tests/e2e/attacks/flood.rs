@@ -27,7 +27,7 @@ use tokio::{
 use super::arena::{Arena, PATIENCE};
 
 /// Connections that never become sessions.
-const STALLERS: u64 = 200;
+const STALLERS: u64 = 100;
 /// The same when time does not matter.
 const STALLERS_LONG: u64 = 1_000;
 /// How often an honest node connects meanwhile, each way.

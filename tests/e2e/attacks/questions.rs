@@ -26,8 +26,9 @@ const DEAF_QUESTIONS: u64 = 1_000_000;
 const QUESTIONS_KEPT: u64 = 16;
 /// How long somebody who does not read may stay.
 const DROP_PERIOD_MAX: Duration = Duration::from_secs(25);
-/// What waits for a peer that does not read.
-const HELD_BYTES_MAX: u64 = 8 * MIB;
+/// What waits for a peer that does not read: 8 MiB, and as much again that the allocator keeps for
+/// threads that made an answer for the first time.
+const HELD_BYTES_MAX: u64 = 2 * 8 * MIB;
 
 /// The node has taken a peer in: it answers a question.
 pub(super) async fn assert_is_peer(arena: &Arena, peer: &mut Peer) {
@@ -190,9 +191,13 @@ async fn warm(arena: &Arena) -> Message {
     let hashes = vec![CHAIN.head().hash()];
     let question = Message::GetBlockBodies { request: RequestId(1), hashes };
     let mut reader = arena.peer_of(2, EthVersion::Eth66).await;
-    for _ in 0..QUESTIONS_KEPT {
-        reader.tell(&question).await.expect("the node reads");
-        reader.hear_eth(&[BLOCK_BODIES]).await.expect("the node answers");
+    for _ in 0..2 {
+        for _ in 0..QUESTIONS_KEPT / 2 {
+            reader.tell(&question).await.expect("the node reads");
+        }
+        for _ in 0..QUESTIONS_KEPT / 2 {
+            reader.hear_eth(&[BLOCK_BODIES]).await.expect("the node answers");
+        }
     }
     question
 }
