@@ -94,12 +94,10 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
             )
         })?;
     let own = NodeRecord { tcp: 0, ..discovery.node() };
-    writeln!(out, "{own}")?;
-    writeln!(out, "Note: you're using cmd/bootnode, a developer tool.")?;
-    writeln!(
-        out,
-        "We recommend using a regular node as bootstrap node for production deployments."
-    )?;
+    let note = "Note: you're using cmd/bootnode, a developer tool.\nWe recommend using a regular \
+                node as bootstrap node for production deployments.\n";
+    // At once: whoever reads the first line only may be gone before a second write.
+    out.write_all(format!("{own}\n{note}").as_bytes())?;
     out.flush()?;
     tracing::info!(enr = %discovery.enr(), v5 = args.v5 == Some(true), "Started bootnode");
     Box::pin(run).await;
