@@ -192,7 +192,9 @@ impl Node {
     pub(crate) fn enode(&self) -> String {
         let line = self.logged("Started P2P networking").expect("it has peers");
         let url = line.split_once("self=").expect("its URL is logged").1;
-        url.split_whitespace().next().expect("the URL is not empty").to_owned()
+        // A value with a sign of equality is quoted.
+        let url = url.split_whitespace().next().expect("the URL is not empty");
+        url.trim_matches('"').to_owned()
     }
 
     /// Everything that was logged.
