@@ -2,6 +2,7 @@
 //!
 //! It waits for one thing only, the next event. Whatever takes time is a job of its own.
 
+mod fresh;
 mod progress;
 
 use std::{
@@ -13,7 +14,10 @@ use std::{
 use chain::{ChainEvent, ChainHandle, ChainView, ImportError, Origin};
 use consensus::{Engine, VerifiedBlock};
 use devp2p::{DialEvent, Dialer, DisconnectReason, NetRestrict, NodeRecord, PeerId};
-use primitives::{B256, map::HashMap};
+use primitives::{
+    B256,
+    map::{HashMap, HashSet},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, broadcast, mpsc, watch},
@@ -21,6 +25,7 @@ use tokio::{
 };
 use txpool::Pool;
 
+use fresh::Fresh;
 use progress::ProgressLog;
 
 use crate::{
@@ -38,8 +43,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How many changes of the pool are passed on at once.
-const POOLED_MAX: usize = 1_024;
 
 /// What somebody wants of the network.
 #[derive(Debug)]
@@ -103,6 +106,11 @@ pub(crate) struct Driver {
     pub(crate) infos: watch::Sender<Arc<Vec<PeerInfo>>>,
     pub(crate) progress: watch::Sender<Option<SyncProgress>>,
     pub(crate) progress_log: ProgressLog,
+    /// The jobs that take transactions into the pool.
+    pub(crate) admitting: HashSet<task::Id>,
+    /// Hashes of what is new in the pool.
+    pub(crate) pooled: broadcast::Receiver<B256>,
+    pub(crate) fresh: Fresh,
     /// The share of the inbox of the message that is worked on. A job that keeps the message's
     /// content takes it along.
     pub(crate) room: Option<OwnedSemaphorePermit>,
@@ -113,7 +121,6 @@ impl Driver {
     pub(crate) async fn run(mut self, mut sources: Sources) {
         let stop = self.context.stop.clone();
         let mut changes = self.chain.events();
-        let mut pooled = self.pool.changes();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -135,16 +142,22 @@ impl Driver {
                             self.on_unanswered(id);
                         }
                         self.answering.remove(&id);
+                        self.admitting.remove(&id);
                         self.on_done(done);
+                        self.announce();
                     }
                     Err(error) => {
                         tracing::error!(%error, "Job of the network panicked");
+                        self.admitting.remove(&error.id());
                         self.on_unanswered(error.id());
                     }
                 },
                 Some(outcome) = sources.imported.recv() => self.on_event(Event::Imported(outcome)),
                 change = changes.recv() => self.on_chain(change),
-                hash = pooled.recv() => self.on_pooled(hash, &mut pooled),
+                hash = self.pooled.recv() => {
+                    self.on_pooled(hash);
+                    self.announce();
+                }
                 Some(node) = sources.found.recv() => self.dial(DialEvent::Found(node)),
                 Some(command) = sources.commands.recv() => self.on_command(command),
                 _ = tick.tick() => self.on_tick(),
@@ -395,26 +408,35 @@ impl Driver {
     fn on_tick(&mut self) {
         self.dial(DialEvent::Tick);
         self.on_event(Event::Tick);
+        self.announce();
     }
 
     fn on_chain(&mut self, change: Result<Arc<ChainEvent>, broadcast::error::RecvError>) {
         self.on_event(change.map_or(Event::ChainSkipped, Event::ChainChanged));
     }
 
-    /// The pool has something new; more may wait behind it.
-    fn on_pooled(
-        &mut self,
-        first: Result<B256, broadcast::error::RecvError>,
-        changes: &mut broadcast::Receiver<B256>,
-    ) {
-        let Ok(first) = first else { return };
-        let mut hashes = vec![first];
-        while hashes.len() < POOLED_MAX
-            && let Ok(hash) = changes.try_recv()
-        {
-            hashes.push(hash);
+    fn on_pooled(&mut self, hash: Result<B256, broadcast::error::RecvError>) {
+        let now = Instant::now();
+        match hash {
+            Ok(hash) => self.fresh.add(hash, now),
+            // Some were missed: whoever knows one already is not told again.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                for pooled in self.pool.pending() {
+                    self.fresh.add(*pooled.tx.tx_hash(), now);
+                }
+            }
+            Err(broadcast::error::RecvError::Closed) => {}
         }
-        self.on_event(Event::Pooled(hashes));
+    }
+
+    /// Announces what is new in the pool, unless more of it is coming.
+    fn announce(&mut self) {
+        while let Ok(hash) = self.pooled.try_recv() {
+            self.fresh.add(hash, Instant::now());
+        }
+        if let Some(hashes) = self.fresh.take(!self.admitting.is_empty(), Instant::now()) {
+            self.on_event(Event::Pooled(hashes));
+        }
     }
 
     /// Lets the protocol decide, and does what it says.
@@ -449,12 +471,15 @@ impl Driver {
 
     fn start(&mut self, job: Job) {
         let (engine, pool) = (Arc::clone(&self.engine), self.pool.clone());
-        let room = self.room.take();
-        self.jobs.spawn_blocking(move || {
+        let (room, admits) = (self.room.take(), matches!(job, Job::Admit { .. }));
+        let running = self.jobs.spawn_blocking(move || {
             // Held until the work is done.
             let _held = room;
             Done::Protocol(job.run(&engine, &pool))
         });
+        if admits {
+            self.admitting.insert(running.id());
+        }
     }
 
     fn show(&mut self, progress: Option<SyncProgress>) {

@@ -49,8 +49,11 @@ pub const BLOCK_HASHES_MAX: usize = 512;
 pub const TRANSACTION_HASHES_MAX: usize = 4096;
 /// The most transactions in one message of them.
 pub const TRANSACTIONS_MAX: usize = 4096;
-/// The most pooled transactions in an answer, and hashes in the question.
+/// The most pooled transactions in an answer, and in a question of ours.
 pub const POOLED_TRANSACTIONS_MAX: usize = 256;
+/// Pooled transactions that a peer may ask for at once. geth asks for 256, its test suite for 2 000;
+/// answers end after 2 MiB whatever is asked for.
+pub const POOLED_TRANSACTIONS_ASKED_MAX: usize = 4_096;
 /// The most bits of a total difficulty; geth's.
 pub const TOTAL_DIFFICULTY_BITS_MAX: usize = 100;
 
@@ -305,7 +308,7 @@ impl Message {
             }
             GET_POOLED_TRANSACTIONS => Self::GetPooledTransactions {
                 request,
-                hashes: items.each(POOLED_TRANSACTIONS_MAX, Items::value)?,
+                hashes: items.each(POOLED_TRANSACTIONS_ASKED_MAX, Items::value)?,
             },
             POOLED_TRANSACTIONS => Self::PooledTransactions {
                 request,

@@ -102,7 +102,9 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
     let own = NodeRecord { tcp: 0, ..discovery.node() };
     // Whoever reads the URL may close the pipe then; others still need the bootnode. At once, so
     // that a reader of the first line has all of it.
-    if let Err(error) = out.write_all(format!("{own}\n{NOTE}").as_bytes()).and_then(|()| out.flush()) {
+    if let Err(error) =
+        out.write_all(format!("{own}\n{NOTE}").as_bytes()).and_then(|()| out.flush())
+    {
         tracing::debug!(%error, "Nobody reads the URL");
     }
     tracing::info!(enr = %discovery.enr(), v5 = args.v5 == Some(true), "Started bootnode");

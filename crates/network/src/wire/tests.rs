@@ -293,7 +293,7 @@ fn counts_lists_at_the_limit_and_one_beyond() {
         (BODIES_MAX, &|n| Message::GetBlockBodies { request, hashes: hashes(n) }),
         (RECEIPTS_MAX, &|n| Message::GetReceipts { request, hashes: hashes(n) }),
         (NODE_DATA_MAX, &|n| Message::GetNodeData { request, hashes: hashes(n) }),
-        (POOLED_TRANSACTIONS_MAX, &|n| Message::GetPooledTransactions {
+        (POOLED_TRANSACTIONS_ASKED_MAX, &|n| Message::GetPooledTransactions {
             request,
             hashes: hashes(n),
         }),
