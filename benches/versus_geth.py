@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hematite beside real geth: the same work, in turns, in one run; medians of several runs.
 
-usage: versus_geth.py [--runs N] [import core-geth disk startup intake history light mining]
+usage: versus_geth.py [--runs N] [import core-geth disk startup intake history light mining sync]
 Environment: HEMATITE_BIN, GETH_BIN, CONFORMANCE_DIR, MAKE_CHAIN_BIN. See benches/README.md.
 """
 import argparse
@@ -78,9 +78,7 @@ def bench_import(runs, work):
 
 
 def bench_core_geth(runs, work):
-    folder = os.path.join(DATA, CORE_GETH)
-    files = {os.path.splitext(name)[1]: os.path.join(folder, name) for name in os.listdir(folder)}
-    chain, genesis = files[".gz"], files[".json"]
+    genesis, chain = core_geth_chain()
     imports("core-geth's 1 310 blocks, 22 258 txs", runs, work,
             [HEMATITE, "--datadir", "{folder}", "--genesis", genesis, "import", chain],
             [GETH, "--datadir", "{folder}", "--nousb", "import", chain], init=genesis)
@@ -136,6 +134,10 @@ class Node:
     def rss(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+    def peak(self):
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
     def stop(self, how=signal.SIGTERM):
         self.process.send_signal(how)
@@ -334,11 +336,88 @@ def bench_mining(runs, _work, count=3000):
         print(f"eth_getBalance, {name}: idle {before:.0f} us, mining {after:.0f} us, {after / before:.2f} x")
 
 
+def core_geth_chain():
+    folder = os.path.join(DATA, CORE_GETH)
+    files = {os.path.splitext(name)[1]: os.path.join(folder, name) for name in os.listdir(folder)}
+    return files[".json"], files[".gz"]
+
+
+# Node keys of the two that serve, and their ids.
+SERVERS = [("11" * 32, 18960, 18970), ("22" * 32, 18961, 18971)]
+
+
+def peer_node(side, folder, genesis, port, http, extra, config):
+    """A node with its network on, at a port. geth takes unproved blocks with its faked mode only."""
+    if side == 0:
+        return Node([HEMATITE, "--datadir", folder, "--genesis", genesis, "--role", "tx", "--fakepow", "--networkid",
+                     "1337", "--nat", "extip:127.0.0.1", "--nodiscover", "--port", str(port), "--ops.addr", "off",
+                     "--http", "--http.port", str(http), "--http.api", "eth,admin", "--verbosity", "2", *extra], http)
+    return Node([GETH, "--config", config, "--datadir", folder, "--networkid", "1337", "--nat", "extip:127.0.0.1",
+                 "--nodiscover", "--port", str(port), "--ipcdisable", "--syncmode", "full", "--authrpc.port", "0",
+                 "--http", "--http.port", str(http), "--http.api", "eth,admin", *extra], http)
+
+
+def synced(side, folder, genesis, server, goal, config):
+    """Seconds until everything is there, fetched from one peer: with and without the 10 s that geth waits for more
+    peers before it begins; and the peak of RSS."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if side == 1:
+        run(GETH, "--datadir", folder, "init", genesis)
+    node = peer_node(side, folder, genesis, 18965, 18975, [], config)
+    node.call("admin_addPeer", server)
+    began = time.monotonic()
+    while True:
+        height = int(node.call("eth_blockNumber"), 16)
+        now = time.monotonic()
+        if height >= goal:
+            break
+        if now - began > 600:
+            sys.exit(f"stuck at {height} of {goal}")
+        time.sleep(0.005)
+    peak = node.peak()
+    node.stop()
+    whole = now - began
+    return whole, whole - (10 if side else 0), peak
+
+
+def bench_sync(runs, work):
+    config = os.path.join(work, "faked.toml")
+    with open(config, "w") as file:
+        file.write("[Eth.Ethash]\nPowMode = 3\n")
+    made = made_chain(work)
+    for name, (genesis, chain) in (("core-geth's 1 310 blocks", core_geth_chain()), ("20 000 blocks", made)):
+        servers = []
+        for side in (0, 1):
+            folder = os.path.join(work, f"server-{side}")
+            shutil.rmtree(folder, ignore_errors=True)
+            if side == 0:
+                run(HEMATITE, "--datadir", folder, "--fakepow", "--genesis", genesis, "import", chain)
+            else:
+                run(GETH, "--datadir", folder, "init", genesis)
+                run(GETH, "--datadir", folder, "--fakepow", "import", chain)
+            key, port, http = SERVERS[side]
+            servers.append(peer_node(side, folder, genesis, port, http, ["--nodekeyhex", key], config))
+        goal = int(servers[1].call("eth_blockNumber"), 16)
+        urls = [server.call("admin_nodeInfo")["enode"].split("?")[0] for server in servers]
+        times = {}
+        for _ in range(runs):
+            for which, (side, server) in (("ours", (0, 0)), ("mixed", (0, 1)), ("theirs", (1, 1))):
+                took = synced(side, os.path.join(work, "client"), genesis, urls[server], goal, config)
+                times.setdefault(which, []).append(took)
+        for server in servers:
+            server.stop()
+        worked = {which: [took[1] for took in all] for which, all in times.items()}
+        row(f"sync of {name} from geth", worked["mixed"], worked["theirs"], "s")
+        row(f"sync of {name} from its own kind", worked["ours"], worked["theirs"], "s")
+        peaks = {which: [took[2] for took in all] for which, all in times.items()}
+        row("the same, peak RSS", peaks["ours"], peaks["theirs"], "MiB")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--work", default=None, help="a folder to work in; kept")
-    names = ["import", "core-geth", "disk", "startup", "intake", "history", "light", "mining"]
+    names = ["import", "core-geth", "disk", "startup", "intake", "history", "light", "mining", "sync"]
     parser.add_argument("what", nargs="*", choices=[[], *names])
     args = parser.parse_args()
     work = args.work or tempfile.mkdtemp(prefix="hematite-bench-")

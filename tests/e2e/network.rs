@@ -259,3 +259,41 @@ fn what_is_wrong_with_the_networks_flags_and_files_is_said() {
     std::fs::write(geth.join("nodekey"), "junk").expect("it can be written");
     node(&[], &["is no node key", "remove it"]);
 }
+
+#[test]
+fn the_doctor_says_why_nodes_are_not_connected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let of_key =
+        |name, key| write(folder.path(), name, book_genesis(&[Key::fixed(key)]).to_string());
+    let (genesis, other) = (of_key("genesis.json", 1), of_key("other.json", 2));
+    let node = start(&genesis, &at("node"), &["--role", "tx", "--nodiscover"]);
+    let friend = start(&genesis, &at("friend"), &["--role", "tx", "--nodiscover"]);
+    let stranger = start(&other, &at("stranger"), &["--role", "tx", "--nodiscover"]);
+    let url = node.rpc.url();
+    let doctor = |nodes: &[&str]| run(&[&["peers", "doctor", "--url", &url], nodes].concat());
+
+    let alone = doctor(&[]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(shown(&alone).contains("no peer, and nobody was called"), "{}", shown(&alone));
+    let well = doctor(&[&friend.enode()]);
+    assert!(well.status.success(), "{}", shown(&well));
+    assert!(shown(&well).contains("no trouble found"), "{}", shown(&well));
+
+    let gone = start(&genesis, &at("gone"), &["--role", "tx", "--nodiscover"]);
+    let absent = gone.enode();
+    gone.stop_well();
+    let ill = doctor(&[&absent]);
+    assert_eq!(ill.status.code(), Some(1), "{}", shown(&ill));
+    assert!(shown(&ill).contains("nothing listens at 127.0.0.1:"), "{}", shown(&ill));
+    let ill = doctor(&[&stranger.enode()]);
+    let said = shown(&ill);
+    assert_eq!(ill.status.code(), Some(1), "{said}");
+    assert!(said.contains("initialise both with the same genesis file"), "{said}");
+    fail(&["peers", "doctor", "--url", "ftp://x"], 2, &["http://<host>:<port>"]);
+    fail(&["peers", "doctor", "enode://x"], 2, &["enode://x"]);
+    fail(&["peers", "doctor", "--url", "http://127.0.0.1:1"], 1, &["cannot reach 127.0.0.1:1"]);
+    for node in [node, friend, stranger] {
+        node.stop_well();
+    }
+}

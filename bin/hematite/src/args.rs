@@ -171,6 +171,9 @@ pub enum Command {
     /// Look after the database
     #[command(subcommand)]
     Db(DbCommand),
+    /// Look after the peers of a running node
+    #[command(subcommand)]
+    Peers(PeersCommand),
     /// Print version numbers
     Version,
     /// Print the licence
@@ -205,6 +208,24 @@ pub enum AccountCommand {
 pub enum DbCommand {
     /// Check that the database agrees with itself and with the commit ledger
     Verify,
+}
+
+/// What to do about peers.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum PeersCommand {
+    /// Say why nodes are not connected, and what to do about it
+    Doctor(DoctorArgs),
+}
+
+/// Whom to ask, and about whom.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DoctorArgs {
+    /// The running node; it must offer `admin` over HTTP
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8545")]
+    pub url: String,
+    /// Nodes that it should be connected to; it calls them
+    #[arg(value_name = "ENODE")]
+    pub nodes: Vec<String>,
 }
 
 /// What to export.

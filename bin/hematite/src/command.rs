@@ -8,3 +8,4 @@ pub mod dag;
 mod dump;
 pub mod export;
 pub mod import;
+pub mod peers;

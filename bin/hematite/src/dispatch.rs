@@ -12,9 +12,9 @@ use std::{
 use eyre::{Result, WrapErr, bail};
 
 use crate::{
-    args::{Command, DbCommand, ExportArgs, Invocation},
+    args::{Command, DbCommand, ExportArgs, Invocation, PeersCommand},
     assemble,
-    command::{account, bench, bootnode, chain as chains, dag, export, import},
+    command::{account, bench, bootnode, chain as chains, dag, export, import, peers},
     config::Config,
     exit::{ExitCode, UsageError},
     logging,
@@ -69,6 +69,7 @@ fn execute(invocation: &Invocation) -> Result<()> {
         Command::Dumpconfig { file: Some(path) } => std::fs::write(path, config.to_toml())
             .wrap_err_with(|| format!("cannot write {}", path.display())),
         Command::Db(DbCommand::Verify) => chains::verify(&config, out),
+        Command::Peers(PeersCommand::Doctor(args)) => peers::doctor(args, out),
         Command::Version => version(out),
         Command::License => Ok(writeln!(
             out,

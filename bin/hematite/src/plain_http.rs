@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use eyre::{Result, WrapErr, ensure};
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -31,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FETCH_PERIOD_MAX: Duration = Duration::from_secs(2);
 /// Bytes of another's answer.
 const FETCH_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a node's answer to a question over JSON-RPC.
+const POST_BYTES_MAX: usize = 1024 * 1024;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,22 +123,42 @@ async fn answer(stream: TcpStream, answers: Answers) {
 ///
 /// If nobody answers within two seconds, or with anything but a text of at most 64 KiB.
 pub async fn fetch(address: SocketAddr, host: &str, path: &str) -> Result<String> {
-    time::timeout(FETCH_PERIOD_MAX, exchange(address, host, path))
+    let request = Request::get(path).header(header::HOST, host).body(Full::default())?;
+    time::timeout(FETCH_PERIOD_MAX, exchange(address, host, request, FETCH_BYTES_MAX))
         .await
         .wrap_err_with(|| format!("{host} did not answer in time"))?
 }
 
-async fn exchange(address: SocketAddr, host: &str, path: &str) -> Result<String> {
+/// The answer to a JSON text.
+///
+/// # Errors
+///
+/// If nobody answers within two seconds, or with anything but a text of at most 1 MiB.
+pub async fn post_json(address: SocketAddr, host: &str, body: String) -> Result<String> {
+    let request = Request::post("/")
+        .header(header::HOST, host)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::from(body))?;
+    time::timeout(FETCH_PERIOD_MAX, exchange(address, host, request, POST_BYTES_MAX))
+        .await
+        .wrap_err_with(|| format!("{host} did not answer in time"))?
+}
+
+async fn exchange(
+    address: SocketAddr,
+    host: &str,
+    request: Request<Full<Bytes>>,
+    bytes_max: usize,
+) -> Result<String> {
     let stream =
         TcpStream::connect(address).await.wrap_err_with(|| format!("cannot reach {host}"))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path).header(header::HOST, host).body(Empty::<Bytes>::new())?;
     let mut connection = std::pin::pin!(connection);
     let answer = async {
         let response = sender.send_request(request).await?;
         ensure!(response.status() == StatusCode::OK, "{host} answered {}", response.status());
-        let body = Limited::new(response.into_body(), FETCH_BYTES_MAX).collect().await;
+        let body = Limited::new(response.into_body(), bytes_max).collect().await;
         let body = body.map_err(|error| eyre::eyre!("{host}: {error}"))?;
         String::from_utf8(body.to_bytes().to_vec()).wrap_err_with(|| format!("{host} sent no text"))
     };

@@ -8,7 +8,7 @@ use std::{
 
 use alloy_rlp::Bytes;
 use chain::ChainHandle;
-use devp2p::{Capability, DisconnectReason, Ended, Local, Outgoing, PeerId, Session};
+use devp2p::{Capability, DisconnectReason, Local, Outgoing, PeerId, Session};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -20,6 +20,7 @@ use crate::{
     SessionId,
     handshake::Handshake,
     serve::Answer,
+    trouble,
     wire::{EthVersion, Message, Questions, SnapQuestion, Status},
 };
 
@@ -191,8 +192,8 @@ async fn connect(
                 .run_until_cancelled(connecting)
                 .await
                 .ok_or_else(|| "stopping".to_owned())?;
-            let connected = connected.map_err(|_| format!("no answer from {address}"))?;
-            let stream = connected.map_err(|error| format!("cannot reach {address}: {error}"))?;
+            let connected = connected.map_err(|_| trouble::unreachable(address, None))?;
+            let stream = connected.map_err(|error| trouble::unreachable(address, Some(&error)))?;
             (stream, Some(id))
         }
     };
@@ -206,13 +207,9 @@ async fn connect(
         Some(id) => devp2p::dial(stream, &id, &context.local).await,
         None => devp2p::accept(stream, &context.local).await,
     };
-    session.map(|session| (session, addresses)).map_err(|error| in_words(&error))
-}
-
-/// An error and its causes on one line.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    session
+        .map(|session| (session, addresses))
+        .map_err(|error| trouble::handshake(&error, remote.is_some()))
 }
 
 async fn talk(
@@ -228,7 +225,7 @@ async fn talk(
     });
     let Some((capability, version)) = eth else {
         session.disconnect(DisconnectReason::UselessPeer).await;
-        return "peer does not speak eth".to_owned();
+        return "peer does not speak eth; it is no node of a chain".to_owned();
     };
     let snap = session.shared().iter().position(|shared| shared.capability.name == SNAP);
     let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
@@ -251,11 +248,14 @@ async fn talk(
     let mut running = std::pin::pin!(session.run(to_send, received, stop));
     let mut listening = std::pin::pin!(listener.run(identity));
     tokio::select! {
-        ended = &mut running => ended_in_words(&ended),
-        reason = &mut listening => {
+        ended = &mut running => {
+            // What the peer said before it left may tell why: its status, above all.
+            listening.await.unwrap_or_else(|| trouble::ended(&ended))
+        }
+        fault = &mut listening => {
             // The last words are on their way.
-            running.await;
-            reason
+            let ended = running.await;
+            fault.unwrap_or_else(|| trouble::ended(&ended))
         }
     }
 }
@@ -269,8 +269,9 @@ struct Listener<'a> {
 }
 
 impl Listener<'_> {
-    /// Exchanges status, then hands messages on. Returns why nothing more is read.
-    async fn run(mut self, identity: Identity) -> String {
+    /// Exchanges status, then hands messages on until there are no more. Returns what was wrong
+    /// with the peer, if it was that.
+    async fn run(mut self, identity: Identity) -> Option<String> {
         let status = match self.exchange_status().await {
             Ok(status) => status,
             Err((told, reason)) => {
@@ -280,18 +281,18 @@ impl Listener<'_> {
         };
         let joined = Joined { session: self.number, identity, status, sender: self.sender.clone() };
         if self.context.events.send(PeerEvent::Joined(Box::new(joined))).await.is_err() {
-            return "stopping".to_owned();
+            return None;
         }
         while let Some(message) = self.incoming.recv().await {
             if let Err(reason) = self.pass_on(message).await {
                 self.sender.disconnect(DisconnectReason::SubprotocolError);
-                return reason;
+                return Some(reason);
             }
         }
-        "connection was closed".to_owned()
+        None
     }
 
-    async fn exchange_status(&mut self) -> Result<Status, (DisconnectReason, String)> {
+    async fn exchange_status(&mut self) -> Result<Status, (DisconnectReason, Option<String>)> {
         let view = self.context.chain.view();
         let ours = Handshake {
             chain: &view.spec,
@@ -302,17 +303,15 @@ impl Listener<'_> {
         };
         let version = self.sender.version;
         if !self.sender.send(&Message::Status(ours.status(version))) {
-            return Err((DisconnectReason::Requested, "connection was closed".to_owned()));
+            return Err((DisconnectReason::Requested, None));
         }
         let first = time::timeout(STATUS_PERIOD_MAX, self.incoming.recv()).await.map_err(|_| {
-            (DisconnectReason::ReadTimeout, "peer did not say its status in time".to_owned())
+            (DisconnectReason::ReadTimeout, Some("peer did not say its status in time".to_owned()))
         })?;
-        let gone = || (DisconnectReason::Requested, "peer left before its status".to_owned());
-        let first = first.ok_or_else(gone)?;
-        let wrong = |reason: String| (DisconnectReason::SubprotocolError, reason);
+        let first = first.ok_or((DisconnectReason::Requested, None))?;
+        let wrong = |reason: String| (DisconnectReason::SubprotocolError, Some(reason));
         let message = self.decode(&first).map_err(wrong)?;
-        ours.accept(version, &message)
-            .map_err(|error| (DisconnectReason::SubprotocolError, error.to_string()))
+        ours.accept(version, &message).map_err(|error| wrong(error.to_string()))
     }
 
     fn decode(&self, message: &devp2p::Message) -> Result<Message, String> {
@@ -346,13 +345,5 @@ impl Listener<'_> {
         }
         let event = PeerEvent::Message(self.number, message, room);
         self.context.events.send(event).await.map_err(|_| "stopping".to_owned())
-    }
-}
-
-fn ended_in_words(ended: &Ended) -> String {
-    match ended {
-        Ended::Remote(reason) => format!("peer left: {reason}"),
-        Ended::Local(reason) => format!("we left: {reason}"),
-        Ended::Error(error) => in_words(error),
     }
 }

@@ -8,7 +8,7 @@ mod progress;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use chain::{ChainEvent, ChainHandle, ChainView, ImportError, Origin};
@@ -36,6 +36,7 @@ use crate::{
     pending::Pending,
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
     serve::{self, Answer, Places, Question},
+    trouble::{Trouble, Troubles},
     wire::Message,
 };
 
@@ -69,6 +70,7 @@ pub(crate) struct Open {
     session: SessionId,
     /// Who was called, if we did.
     dialled: Option<PeerId>,
+    address: Option<SocketAddr>,
 }
 
 /// Where events come from.
@@ -106,6 +108,9 @@ pub(crate) struct Driver {
     pub(crate) infos: watch::Sender<Arc<Vec<PeerInfo>>>,
     pub(crate) progress: watch::Sender<Option<SyncProgress>>,
     pub(crate) progress_log: ProgressLog,
+    /// What went wrong lately.
+    pub(crate) troubles: Troubles,
+    pub(crate) troubles_seen: watch::Sender<Arc<Vec<Trouble>>>,
     /// The jobs that take transactions into the pool.
     pub(crate) admitting: HashSet<task::Id>,
     /// Hashes of what is new in the pool.
@@ -186,23 +191,23 @@ impl Driver {
         } else if !self.pending.admits(address.ip()) {
             tracing::debug!(%address, "Refused caller whose address has too many handshakes");
         } else {
-            self.connect(Way::In(stream), Some(address.ip()));
+            self.connect(Way::In(stream), Some(address));
         }
     }
 
     /// Begins a connection, to a caller if there is one. Calls of our own take none of their
     /// places.
-    fn connect(&mut self, way: Way, caller: Option<IpAddr>) {
+    fn connect(&mut self, way: Way, caller: Option<SocketAddr>) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let dialled = match &way {
-            Way::Out { id, .. } => Some(*id),
-            Way::In(_) => None,
+        let (dialled, address) = match &way {
+            Way::Out { id, address } => (Some(*id), Some(*address)),
+            Way::In(_) => (None, caller),
         };
         let running = connection::run(Arc::clone(&self.context), session, way);
         let id = match caller {
-            Some(ip) => {
-                let (stop, evicted) = self.pending.add(session, ip, Instant::now());
+            Some(caller) => {
+                let (stop, evicted) = self.pending.add(session, caller.ip(), Instant::now());
                 if let Some((session, since)) = evicted {
                     tracing::debug!(%session, waited = ?since.elapsed(), "Silent caller gave way");
                 }
@@ -213,7 +218,7 @@ impl Driver {
             }
             None => self.connections.spawn(running).id(),
         };
-        self.open.insert(id, Open { session, dialled });
+        self.open.insert(id, Open { session, dialled, address });
     }
 
     pub(crate) fn dial(&mut self, event: DialEvent) {
@@ -290,6 +295,11 @@ impl Driver {
             }
             Err(reason) => {
                 tracing::debug!(peer = ?id, %reason, "Refused peer");
+                if reason == DisconnectReason::TooManyPeers {
+                    let why = "this node is full; raise --maxpeers, or name the peer among the \
+                               trusted nodes";
+                    self.trouble((Some(id), Some(identity.address)), identity.dialled, why);
+                }
                 joined.sender.disconnect(reason);
                 return;
             }
@@ -302,6 +312,8 @@ impl Driver {
             peer = ?id, address = %identity.address, name = %identity.name,
             version = %identity.version, "Added peer"
         );
+        self.troubles.settle(id);
+        self.troubles_seen.send_replace(self.troubles.all());
         let (head, td) = (joined.status.head, joined.status.td);
         let version = identity.version;
         self.on_event(Event::PeerJoined { peer: session, version, head, td });
@@ -309,7 +321,7 @@ impl Driver {
     }
 
     fn on_closed(&mut self, id: task::Id, reason: &str) {
-        let Some(Open { session, dialled }) = self.open.remove(&id) else { return };
+        let Some(Open { session, dialled, address }) = self.open.remove(&id) else { return };
         self.pending.remove(session);
         if let Some(id) = self.forget(session) {
             tracing::debug!(peer = ?id, reason, "Removed peer");
@@ -317,10 +329,24 @@ impl Driver {
             self.publish();
         } else {
             tracing::debug!(peer = ?dialled, reason, "Could not connect");
+            let is_over = dialled.is_some_and(|id| self.peers.session_of(id).is_some());
+            if !is_over && !self.context.stop.is_cancelled() {
+                self.trouble((dialled, address), dialled.is_some(), reason);
+            }
             if let Some(id) = dialled {
                 self.dial(DialEvent::Answered { id, connected: false });
             }
         }
+    }
+
+    /// Remembers what went wrong, and warns if the operator wants this peer.
+    fn trouble(&mut self, about: (Option<PeerId>, Option<SocketAddr>), dialled: bool, why: &str) {
+        let is_named = about.0.is_some_and(|id| self.dialer.is_named(id));
+        let is_new = self.troubles.add(about, dialled, why, SystemTime::now());
+        if is_named && is_new {
+            tracing::warn!(peer = ?about.0, address = ?about.1, reason = why, "Cannot connect to named node");
+        }
+        self.troubles_seen.send_replace(self.troubles.all());
     }
 
     /// Forgets a session that is over, and says whose it was.

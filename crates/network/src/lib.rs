@@ -23,12 +23,14 @@ pub mod protocol;
 mod recent;
 mod serve;
 pub mod sync;
+mod trouble;
 pub mod wire;
 
 pub use node::{NetworkConfig, NetworkHandle, start};
 pub use peers::PeerInfo;
 pub use pending::{PENDING_MAX, PENDING_PER_ADDRESS_MAX};
 pub use protocol::SyncProgress;
+pub use trouble::{TROUBLES_MAX, Trouble};
 
 /// A connection to a peer. The driver numbers connections and never uses a number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -21,6 +21,7 @@ use crate::{
     peers::{PeerInfo, Peers},
     pending::Pending,
     protocol::{self, SyncProgress},
+    trouble::Trouble,
     wire::{EthVersion, MESSAGE_CODES, SNAP_MESSAGE_CODES},
 };
 
@@ -64,6 +65,7 @@ pub struct NetworkHandle {
     peers_max: usize,
     commands: mpsc::Sender<Command>,
     infos: watch::Receiver<Arc<Vec<PeerInfo>>>,
+    troubles: watch::Receiver<Arc<Vec<Trouble>>>,
     progress: watch::Receiver<Option<SyncProgress>>,
 }
 
@@ -96,6 +98,13 @@ impl NetworkHandle {
     #[must_use]
     pub fn sync_progress(&self) -> Option<SyncProgress> {
         *self.progress.borrow()
+    }
+
+    /// What went wrong lately with nodes that are not connected, the latest first; at most
+    /// [`TROUBLES_MAX`](crate::TROUBLES_MAX).
+    #[must_use]
+    pub fn troubles(&self) -> Arc<Vec<Trouble>> {
+        self.troubles.borrow().clone()
     }
 
     /// Stays connected to a node. Returns false if too many such wishes wait.
@@ -138,6 +147,7 @@ pub async fn start(
     let (command, commands) = mpsc::channel(COMMANDS_MAX);
     let (outcomes, imported) = mpsc::channel(1);
     let (infos, infos_seen) = watch::channel(Arc::default());
+    let (troubles_seen, troubles) = watch::channel(Arc::default());
     let (progress, progress_seen) = watch::channel(None);
     let (importing, import) = Importing::new(chain.clone(), outcomes);
     let local = Local {
@@ -165,6 +175,8 @@ pub async fn start(
         importing,
         connections: JoinSet::new(),
         open: Default::default(),
+        troubles: Default::default(),
+        troubles_seen,
         admitting: Default::default(),
         pooled: pool.changes(),
         fresh: Default::default(),
@@ -187,7 +199,7 @@ pub async fn start(
     tasks.spawn(driver.run(Sources { listener, peers, found: config.found, commands, imported }));
     let (peers_max, commands) = (config.peers_max, command);
     let (infos, progress) = (infos_seen, progress_seen);
-    Ok(NetworkHandle { id, address, peers_max, commands, infos, progress })
+    Ok(NetworkHandle { id, address, peers_max, commands, infos, troubles, progress })
 }
 
 /// Every version of eth that geth has spoken since 1.8, and snap/1 beside it.

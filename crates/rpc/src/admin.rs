@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ::network::{NetworkHandle, PeerInfo};
+use ::network::{NetworkHandle, PeerInfo, Trouble};
 use devp2p::NodeRecord;
-use primitives::{B256, U256};
+use primitives::{B256, U256, hex};
 use serde::Serialize;
 
 use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
@@ -12,6 +12,7 @@ use crate::{error::RpcError, methods::Table, node::Api, params::Params, parse};
 pub(crate) fn register(table: &mut Table) {
     table.light("admin_nodeInfo", node_info);
     table.light("admin_peers", peers);
+    table.light("admin_peerTroubles", peer_troubles);
     table.light("admin_addPeer", add_peer);
     table.light("admin_removePeer", remove_peer);
     table.light("admin_addTrustedPeer", add_trusted_peer);
@@ -164,6 +165,33 @@ fn peers(api: &Api, params: &mut Params<'_>) -> Result<Vec<Peer>, RpcError> {
     let mut peers: Vec<Peer> = network.peers().iter().map(Peer::new).collect();
     peers.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(peers)
+}
+
+/// Why a node is not connected.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PeerTrouble {
+    id: Option<String>,
+    address: Option<String>,
+    inbound: bool,
+    reason: String,
+    count: u32,
+    seconds_ago: u64,
+}
+
+/// Ours: geth only logs it.
+fn peer_troubles(api: &Api, params: &mut Params<'_>) -> Result<Vec<PeerTrouble>, RpcError> {
+    params.end()?;
+    let Some(network) = &api.node.network else { return Ok(Vec::new()) };
+    let shown = |trouble: &Trouble| PeerTrouble {
+        id: trouble.id.map(|id| hex::encode(id.to_bytes())),
+        address: trouble.address.map(|address| address.to_string()),
+        inbound: !trouble.dialled,
+        reason: trouble.reason.clone(),
+        count: trouble.count,
+        seconds_ago: trouble.last.elapsed().map_or(0, |ago| ago.as_secs()),
+    };
+    Ok(network.troubles().iter().map(shown).collect())
 }
 
 fn add_peer(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {

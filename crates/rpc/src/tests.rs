@@ -160,6 +160,7 @@ async fn answers_what_clients_ask_first() {
         ("eth_gasPrice", json!("0x3b9aca00")),
         ("admin_datadir", json!("/data")),
         ("admin_peers", json!([])),
+        ("admin_peerTroubles", json!([])),
     ] {
         assert_eq!(fixture.result(method, json!([])).await, want, "{method}");
     }

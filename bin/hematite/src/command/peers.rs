@@ -1,0 +1,165 @@
+//! `peers doctor`: why a running node has not the peers that it should have, and what to do.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, ToSocketAddrs},
+    time::{Duration, Instant},
+};
+
+use devp2p::NodeRecord;
+use eyre::{Result, WrapErr, bail, eyre};
+use serde_json::{Value, json};
+
+use crate::{args::DoctorArgs, exit::UsageError, plain_http};
+
+/// How long a node that is asked about may take to be connected or to fail: a call's own limit, and
+/// the handshake's.
+const VERDICT_PERIOD_MAX: Duration = Duration::from_secs(25);
+/// How often the running node is asked meanwhile.
+const LOOK_PERIOD: Duration = Duration::from_millis(250);
+
+/// A running node, by its JSON-RPC.
+struct Node {
+    address: SocketAddr,
+    host: String,
+}
+
+/// Examines a running node and prints what it finds.
+///
+/// # Errors
+///
+/// If the node does not answer or does not offer `admin`, or if something is wrong with a peer.
+pub fn doctor(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
+    let nodes = args.nodes.iter().map(|url| {
+        url.parse::<NodeRecord>().map_err(|error| eyre!(UsageError(format!("{url}: {error}"))))
+    });
+    let nodes = nodes.collect::<Result<Vec<_>>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .wrap_err("cannot start a runtime")?;
+    runtime.block_on(examine(&Node::of(&args.url)?, &nodes, out))
+}
+
+async fn examine(node: &Node, wanted: &[NodeRecord], out: &mut dyn Write) -> Result<()> {
+    let info = node.call("admin_nodeInfo", json!([])).await?;
+    let eth = &info["protocols"]["eth"];
+    writeln!(out, "node     {}", word(&info["enode"]))?;
+    writeln!(
+        out,
+        "         {}, network {}, genesis {}, head {}",
+        word(&info["name"]),
+        eth["network"],
+        word(&eth["genesis"]),
+        word(&eth["head"]),
+    )?;
+    for record in wanted {
+        node.try_out(record).await?;
+    }
+    let peers = node.list("admin_peers").await?;
+    for peer in &peers {
+        writeln!(
+            out,
+            "peer     {} at {}, eth/{}, {}",
+            word(&peer["name"]),
+            word(&peer["network"]["remoteAddress"]),
+            peer["protocols"]["eth"]["version"],
+            if peer["network"]["inbound"] == true { "it called" } else { "we called" },
+        )?;
+    }
+    let troubles = node.list("admin_peerTroubles").await?;
+    for trouble in &troubles {
+        let id = trouble["id"].as_str().map_or("unknown", |id| &id[..id.len().min(16)]);
+        let way = if trouble["inbound"] == true { "which called us" } else { "called by us" };
+        writeln!(
+            out,
+            "trouble  node {id} at {}, {way}, {} times, last {} s ago:",
+            word(&trouble["address"]),
+            trouble["count"],
+            trouble["secondsAgo"],
+        )?;
+        writeln!(out, "         {}", word(&trouble["reason"]))?;
+    }
+    if peers.is_empty() && troubles.is_empty() {
+        bail!(
+            "no peer, and nobody was called: give --bootnodes, or check that UDP reaches the \
+             bootnodes (both ways) and that --netrestrict and --nodiscover do not forbid it"
+        );
+    }
+    let missing = wanted.iter().filter(|record| !peers.iter().any(|peer| is_of(peer, record)));
+    match (missing.count(), troubles.len()) {
+        (0, 0) => Ok(writeln!(out, "no trouble found")?),
+        (_, troubles) => bail!("{} peers, {troubles} in trouble", peers.len()),
+    }
+}
+
+impl Node {
+    fn of(url: &str) -> Result<Self> {
+        let wrong = |why: &str| {
+            eyre!(UsageError(format!("--url {url}: {why}; expected http://<host>:<port>")))
+        };
+        let host = url.strip_prefix("http://").ok_or_else(|| wrong("is no http URL"))?;
+        let host = host.trim_end_matches('/').to_owned();
+        let mut addresses = host.to_socket_addrs().map_err(|error| wrong(&error.to_string()))?;
+        let address = addresses.next().ok_or_else(|| wrong("has no address"))?;
+        Ok(Self { address, host })
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Result<Value> {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        // As text: exit codes of I/O errors are for those of our own disk.
+        let answer = plain_http::post_json(self.address, &self.host, request.to_string())
+            .await
+            .map_err(|error| eyre!("{error:#}; is the node running, with --http?"))?;
+        let mut answer: Value = serde_json::from_str(&answer)
+            .wrap_err_with(|| format!("{} does not speak JSON-RPC", self.host))?;
+        match answer.get("error") {
+            Some(error) if error["code"] == -32_601 => bail!(
+                "{} does not offer {method}: start the node with --http.api eth,net,web3,admin",
+                self.host
+            ),
+            Some(error) => bail!("{method}: {}", word(&error["message"])),
+            None => Ok(answer["result"].take()),
+        }
+    }
+
+    async fn list(&self, method: &str) -> Result<Vec<Value>> {
+        Ok(match self.call(method, json!([])).await? {
+            Value::Array(list) => list,
+            _ => Vec::new(),
+        })
+    }
+
+    /// Has the node call another one, unless it has done so lately, and waits for the outcome. A
+    /// node that cannot be reached is not called again afterwards.
+    async fn try_out(&self, record: &NodeRecord) -> Result<()> {
+        if self.is_known(record).await? {
+            return Ok(());
+        }
+        let url = record.to_string();
+        self.call("admin_addPeer", json!([url])).await?;
+        let deadline = Instant::now() + VERDICT_PERIOD_MAX;
+        while !self.is_known(record).await? && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_PERIOD).await;
+        }
+        if !self.list("admin_peers").await?.iter().any(|peer| is_of(peer, record)) {
+            self.call("admin_removePeer", json!([url])).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_known(&self, record: &NodeRecord) -> Result<bool> {
+        let id = hex::encode(record.id.to_bytes());
+        Ok(self.list("admin_peers").await?.iter().any(|peer| is_of(peer, record))
+            || self.list("admin_peerTroubles").await?.iter().any(|trouble| trouble["id"] == *id))
+    }
+}
+
+fn is_of(peer: &Value, record: &NodeRecord) -> bool {
+    let id = hex::encode(record.id.to_bytes());
+    word(&peer["enode"]).contains(&id)
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
