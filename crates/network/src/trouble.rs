@@ -103,11 +103,11 @@ pub(crate) fn handshake(error: &HandshakeError, dialled: bool) -> String {
         HandshakeError::Refused(DisconnectReason::ConnectedToSelf) => {
             "this node's own URL is among those that it was given"
         }
-        HandshakeError::Refused(_) | HandshakeError::Hello(_) | HandshakeError::NoHello => {
-            "check its software"
-        }
+        HandshakeError::Refused(_)
+        | HandshakeError::Hello(_)
+        | HandshakeError::NoHello
+        | HandshakeError::Rlpx(RlpxError::FrameTooLarge { .. }) => "check its software",
         HandshakeError::Timeout => "it is overloaded, or no Ethereum node",
-        HandshakeError::Rlpx(RlpxError::FrameTooLarge { .. }) => "check its software",
         HandshakeError::Rlpx(_) if dialled => {
             "it has another key than its URL says (was its data directory made anew?), or it is \
              full and says so before it introduces itself"
