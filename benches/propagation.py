@@ -198,7 +198,7 @@ def peers(work, count=50):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=100)
+    parser.add_argument("--blocks", type=int, default=40)
     parser.add_argument("what", nargs="*", choices=[[], "propagation", "peers"])
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="hematite-propagation-")

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tests::harness::proxy::{Line, Proxy};
 
 use crate::harness::{
     branches::{CHAIN_ID, book_genesis, write},
@@ -185,9 +186,8 @@ fn census(rpc: &mut Rpc) -> Vec<(String, Vec<String>)> {
     blocks.collect()
 }
 
-fn connect(ours: &mut Node, geth: &mut GethNode) {
-    let enode = geth.enode();
-    assert_eq!(ours.rpc.call("admin_addPeer", json!([enode])), json!(true));
+fn connect(ours: &mut Node, geth: &mut GethNode, url: &str) {
+    assert_eq!(ours.rpc.call("admin_addPeer", json!([url])), json!(true));
     geth.wait("it has a peer", LONGEST, |geth| {
         number(&geth.rpc.call("net_peerCount", json!([]))) >= 1
     });
@@ -226,7 +226,15 @@ fn mines_beside_geth_through_a_partition_with_its_ommers_and_transactions() {
         let theirs = key_of(version).address().to_string().to_lowercase();
         ours.wait_for_block(2, LONGEST);
         let mut geth = scene.geth(version, true);
-        connect(&mut ours, &mut geth);
+        // Far from each other, so that blocks meet and there are ommers.
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let line = Line { delay: Duration::from_millis(400), ..Line::default() };
+        let url = geth.enode();
+        let (key, address) = url.split_once('@').expect("a key and an address");
+        let address = address.split('?').next().expect("an address").parse().expect("an address");
+        let far = runtime.block_on(Proxy::start(address, line)).expect("a port");
+        let url = format!("{key}@{}", far.address());
+        connect(&mut ours, &mut geth, &url);
         agree(&mut ours, &mut geth);
 
         // A transaction each way.
@@ -247,7 +255,7 @@ fn mines_beside_geth_through_a_partition_with_its_ommers_and_transactions() {
         geth.wait("it mines alone", LONGEST, |geth| geth.rpc.block_number() >= fork + APART);
         let branches = [hash(&mut ours.rpc, fork), hash(&mut geth.rpc, fork)];
         assert_ne!(branches[0], branches[1]);
-        connect(&mut ours, &mut geth);
+        connect(&mut ours, &mut geth, &url);
         agree(&mut ours, &mut geth);
         let kept = hash(&mut ours.rpc, fork);
         assert!(branches.contains(&kept), "{kept:?} is none of {branches:?}");
@@ -281,7 +289,8 @@ fn geths_of_all_ages_agree_on_one_head_through_us_alone() {
     // The oldest and the newest mine.
     let mut geths = VERSIONS.map(|version| scene.geth(version, version != VERSIONS[1]));
     for geth in &mut geths {
-        connect(&mut ours, geth);
+        let url = geth.enode();
+        connect(&mut ours, geth, &url);
     }
     for geth in &mut geths {
         agree(&mut ours, geth);
