@@ -15,11 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
-CACHE = os.path.expanduser("~/.cache/hematite")
-TARGET = os.environ.get("CARGO_TARGET_DIR", f"{CACHE}/target")
-HEMATITE = os.environ.get("HEMATITE_BIN", f"{TARGET}/release/hematite")
+from versus_geth import CACHE, HEMATITE, Node
+
 PYTHON = f"{CACHE}/venv/web3-7/bin/python"
 NODES = 5
 TRANSFERS = 200
@@ -58,33 +56,22 @@ def genesis(path):
                    "alloc": {address: {"balance": "100000000000000000000"} for address in addresses()}}, file)
 
 
-class Node:
+class Meshed(Node):
     def __init__(self, work, name, arguments, ip="127.0.0.1", http=8545, prefix=()):
-        self.url, self.log = f"http://{ip}:{http}", os.path.join(work, f"{name}.log")
+        self.path = os.path.join(work, f"{name}.log")
         command = [*prefix, HEMATITE, "--datadir", os.path.join(work, name), "--networkid", "27587", "--nodiscover",
                    "--nat", f"extip:{ip}", "--ops.addr", "off", "--http", "--http.addr", ip, "--http.port", str(http),
                    "--http.api", "eth,net,admin,txpool", *arguments]
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-
-    def call(self, method, *params):
-        return self.post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})["result"]
-
-    def post(self, body):
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        with open(self.path, "w") as log:
+            super().__init__(command, http, ip, log)
 
     def wait(self, condition, seconds, what):
         deadline = time.monotonic() + seconds
         while True:
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass
+            if condition():
+                return
             if time.monotonic() > deadline or self.process.poll() is not None:
-                sys.exit(f"not in {seconds} s: {what}; see {self.log}")
+                sys.exit(f"not in {seconds} s: {what}; see {self.path}")
             time.sleep(0.02)
 
     def enode(self, ip):
@@ -93,17 +80,13 @@ class Node:
     def lines(self, words):
         """Hashes of blocks and the milliseconds of the log lines with these words."""
         found = {}
-        with open(self.log) as log:
+        with open(self.path) as log:
             for line in log:
                 block = re.search(r"hash=(0x[0-9a-f]{64})", line)
                 if words in line and block:
                     stamp = datetime.datetime.strptime("2000-" + STAMP.search(line).group(1), "%Y-%m-%d|%H:%M:%S.%f")
                     found.setdefault(block.group(1), stamp.timestamp() * 1000)
         return found
-
-    def rss(self):
-        with open(f"/proc/{self.process.pid}/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 
 def namespaces(up):
@@ -143,17 +126,16 @@ def propagation(work, blocks):
             ip = f"10.77.0.{index + 1}"
             role = ["--role", "tx"] if index else ["--role", "miner", "--miner.threads", "1", "--miner.etherbase",
                                                    "0x" + "11" * 20, "--ethash.dagdir", os.path.join(CACHE, "dags")]
-            nodes.append(Node(work, f"node-{index}", ["--genesis", file, *role], ip,
-                              prefix=["ip", "netns", "exec", f"hem{index}"]))
+            nodes.append(Meshed(work, f"node-{index}", ["--genesis", file, *role], ip,
+                                prefix=["ip", "netns", "exec", f"hem{index}"]))
         for index, node in enumerate(nodes):
-            node.wait(lambda: node.call("eth_blockNumber"), 60, "it answers")
             if index:
                 node.call("admin_addPeer", nodes[index - 1].enode(f"10.77.0.{index}"))
         nodes[-1].wait(lambda: int(nodes[-1].call("eth_blockNumber"), 16) > 2, 300, "blocks arrive")
         for first in range(0, len(transfers), TRANSFERS):
             batch = [{"jsonrpc": "2.0", "id": n, "method": "eth_sendRawTransaction", "params": [raw]}
                      for n, raw in enumerate(transfers[first:first + TRANSFERS])]
-            answers = nodes[0].post(batch)
+            answers = nodes[0].post(json.dumps(batch))
             last = answers[-1]["result"]
             nodes[-1].wait(lambda: nodes[-1].call("eth_getTransactionReceipt", last), 120, "the block is everywhere")
         sealed = nodes[0].lines("mined potential block")
@@ -175,10 +157,9 @@ def propagation(work, blocks):
 
 def peers(work, count=50):
     """A node with 50 peers, at rest."""
-    hub = Node(work, "hub", ["--genesis", "book", "--role", "tx", "--maxpeers", "80", "--port", "18999"], http=18998)
+    hub = Meshed(work, "hub", ["--genesis", "book", "--role", "tx", "--maxpeers", "80", "--port", "18999"], http=18998)
     others = []
     try:
-        hub.wait(lambda: hub.call("eth_blockNumber"), 60, "it answers")
         alone = hub.rss()
         enode = hub.enode("127.0.0.1")
         for index in range(count):
@@ -186,8 +167,8 @@ def peers(work, count=50):
             os.makedirs(os.path.join(folder, "geth"))
             with open(os.path.join(folder, "geth", "static-nodes.json"), "w") as file:
                 json.dump([enode], file)
-            others.append(Node(work, f"peer-{index}", ["--genesis", "book", "--role", "tx", "--port", "0"],
-                               http=19000 + index))
+            others.append(Meshed(work, f"peer-{index}", ["--genesis", "book", "--role", "tx", "--port", "0"],
+                                 http=19000 + index))
         hub.wait(lambda: int(hub.call("net_peerCount"), 16) == count, 120, "all are there")
         time.sleep(10)
         print(f"RSS: {alone:.0f} MiB alone, {hub.rss():.0f} MiB with {count} peers")

@@ -106,13 +106,13 @@ def bench_disk(runs, work):
 class Node:
     """A running node, reached over one keep-alive connection."""
 
-    def __init__(self, command, port):
+    def __init__(self, command, port, host="127.0.0.1", log=subprocess.DEVNULL):
         self.started = time.monotonic()
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         self.port = port
         while True:
             try:
-                self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                self.http = http.client.HTTPConnection(host, port, timeout=60)
                 self.call("eth_blockNumber")
                 break
             except OSError:

@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 /// How long a block may take that needs no work.
-const BLOCK_TIME_MAX: Duration = Duration::from_secs(10);
+const BLOCK_TIME_MAX: Duration = Duration::from_secs(60);
 /// Chain id of the development chain.
 pub(crate) const CHAIN_ID: u64 = 1337;
 

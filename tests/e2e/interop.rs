@@ -18,7 +18,7 @@ use crate::harness::{
     node::{Node, succeed},
     random::{is_long, say},
     rpc::{Rpc, number},
-    sealed::{SEALED_BLOCKS, SealedChain},
+    sealed::{SEALED_BLOCKS, make_sealed_chain},
     text,
 };
 
@@ -142,13 +142,12 @@ fn discovers_geth_through_a_bootnode_of_ours_and_of_geths() {
 #[test]
 fn syncs_a_sealed_chain_with_transactions_and_ommers_from_geth_and_to_geth() {
     with_each("2 048 sealed blocks with ommers, both ways", |version| {
-        let chain = SealedChain::obtain();
         let scene = Scene::new();
-        let genesis = text(&chain.genesis);
+        let [genesis, blocks] = &make_sealed_chain(scene.folder.path());
         let end = |rpc: &mut Rpc| hash(rpc, SEALED_BLOCKS).expect("the block is there");
 
         let from = scene.at("from");
-        succeed(&["import", "--genesis", genesis, "--datadir", text(&from), text(&chain.blocks)]);
+        succeed(&["import", "--genesis", genesis, "--datadir", text(&from), blocks]);
         let mut ours = network::start(genesis, &from, &["--role", "tx"]);
         let geth = Geth::new(version, &scene.at("geth"));
         geth.succeed(&["init", genesis]);

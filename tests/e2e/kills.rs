@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a block may take that needs no work.
-const BLOCK_TIME_MAX: Duration = Duration::from_secs(20);
+const BLOCK_TIME_MAX: Duration = Duration::from_secs(60);
 /// A node lives this long before it is killed, in milliseconds.
 const LIFE_MILLISECONDS: std::ops::Range<u64> = 200..3_000;
 

@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinSet, time};
 use super::attacker::{Ear, Heard, Peer, Target, key};
 
 /// How long a sign of life may take.
-const SIGN_PERIOD_MAX: Duration = Duration::from_secs(20);
+const SIGN_PERIOD_MAX: Duration = Duration::from_secs(60);
 /// Messages that wait to be looked at.
 const HEARD_MAX: usize = 64;
 /// The payload of a ping and of a pong.

@@ -502,7 +502,9 @@ impl World {
     fn pooled(&mut self, node: usize) {
         let hashes = self.nodes[node].take_changes();
         if !hashes.is_empty() {
-            self.feed(node, Event::Pooled(hashes));
+            // Sometimes they come faster than they are read.
+            let is_lost = self.rng.random_range(0..8) == 0;
+            self.feed(node, if is_lost { Event::PoolSkipped } else { Event::Pooled(hashes) });
         }
     }
 

@@ -227,12 +227,9 @@ async fn keep_named(
     let look = async {
         loop {
             period.tick().await;
-            let nodes = named.resolve().await;
-            for node in nodes.iter().filter(|node| !known.contains(node)) {
-                if !network.add(*node) {
-                    tracing::debug!(peer = ?node.id, "Kept a node for the next round");
-                }
-            }
+            let mut nodes = named.resolve().await;
+            // Those that the network cannot take now are new in the next round, too.
+            nodes.retain(|node| known.contains(node) || network.add(*node));
             known = nodes;
         }
     };

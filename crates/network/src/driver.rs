@@ -20,7 +20,11 @@ use primitives::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, broadcast, mpsc, watch},
+    sync::{
+        OwnedSemaphorePermit,
+        broadcast::{self, error::TryRecvError},
+        mpsc, watch,
+    },
     task::{self, JoinSet},
 };
 use txpool::Pool;
@@ -36,7 +40,7 @@ use crate::{
     pending::Pending,
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
     serve::{self, Answer, Places, Question},
-    trouble::{Trouble, Troubles},
+    trouble::Troubles,
     wire::Message,
 };
 
@@ -109,8 +113,7 @@ pub(crate) struct Driver {
     pub(crate) progress: watch::Sender<Option<SyncProgress>>,
     pub(crate) progress_log: ProgressLog,
     /// What went wrong lately.
-    pub(crate) troubles: Troubles,
-    pub(crate) troubles_seen: watch::Sender<Arc<Vec<Trouble>>>,
+    pub(crate) troubles: watch::Sender<Troubles>,
     /// The jobs that take transactions into the pool.
     pub(crate) admitting: HashSet<task::Id>,
     /// Hashes of what is new in the pool.
@@ -159,10 +162,13 @@ impl Driver {
                 },
                 Some(outcome) = sources.imported.recv() => self.on_event(Event::Imported(outcome)),
                 change = changes.recv() => self.on_chain(change),
-                hash = self.pooled.recv() => {
-                    self.on_pooled(hash);
-                    self.announce();
-                }
+                hash = self.pooled.recv() => match hash {
+                    Ok(hash) => {
+                        self.fresh.add(hash, Instant::now());
+                        self.announce();
+                    }
+                    Err(_) => self.on_pool_skipped(),
+                },
                 Some(node) = sources.found.recv() => self.dial(DialEvent::Found(node)),
                 Some(command) = sources.commands.recv() => self.on_command(command),
                 _ = tick.tick() => self.on_tick(),
@@ -312,8 +318,7 @@ impl Driver {
             peer = ?id, address = %identity.address, name = %identity.name,
             version = %identity.version, "Added peer"
         );
-        self.troubles.settle(id);
-        self.troubles_seen.send_replace(self.troubles.all());
+        self.troubles.send_modify(|troubles| troubles.settle(id));
         let (head, td) = (joined.status.head, joined.status.td);
         let version = identity.version;
         self.on_event(Event::PeerJoined { peer: session, version, head, td });
@@ -342,11 +347,13 @@ impl Driver {
     /// Remembers what went wrong, and warns if the operator wants this peer.
     fn trouble(&mut self, about: (Option<PeerId>, Option<SocketAddr>), dialled: bool, why: &str) {
         let is_named = about.0.is_some_and(|id| self.dialer.is_named(id));
-        let is_new = self.troubles.add(about, dialled, why, SystemTime::now());
+        let mut is_new = false;
+        self.troubles.send_modify(|troubles| {
+            is_new = troubles.add(about, dialled, why, SystemTime::now());
+        });
         if is_named && is_new {
             tracing::warn!(peer = ?about.0, address = ?about.1, reason = why, "Cannot connect to named node");
         }
-        self.troubles_seen.send_replace(self.troubles.all());
     }
 
     /// Forgets a session that is over, and says whose it was.
@@ -441,28 +448,26 @@ impl Driver {
         self.on_event(change.map_or(Event::ChainSkipped, Event::ChainChanged));
     }
 
-    fn on_pooled(&mut self, hash: Result<B256, broadcast::error::RecvError>) {
+    /// Takes what is new in the pool, and announces it unless more of it is coming.
+    fn announce(&mut self) {
         let now = Instant::now();
-        match hash {
-            Ok(hash) => self.fresh.add(hash, now),
-            // Some were missed: whoever knows one already is not told again.
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                for pooled in self.pool.pending() {
-                    self.fresh.add(*pooled.tx.tx_hash(), now);
-                }
+        loop {
+            match self.pooled.try_recv() {
+                Ok(hash) => self.fresh.add(hash, now),
+                Err(TryRecvError::Lagged(_)) => self.on_pool_skipped(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
-            Err(broadcast::error::RecvError::Closed) => {}
+        }
+        if let Some(hashes) = self.fresh.take(!self.admitting.is_empty(), now) {
+            self.on_event(Event::Pooled(hashes));
         }
     }
 
-    /// Announces what is new in the pool, unless more of it is coming.
-    fn announce(&mut self) {
-        while let Ok(hash) = self.pooled.try_recv() {
-            self.fresh.add(hash, Instant::now());
-        }
-        if let Some(hashes) = self.fresh.take(!self.admitting.is_empty(), Instant::now()) {
-            self.on_event(Event::Pooled(hashes));
-        }
+    /// Changes came faster than they were read: the pool itself has to be looked through.
+    fn on_pool_skipped(&mut self) {
+        self.pooled = self.pooled.resubscribe();
+        self.fresh = Fresh::default();
+        self.on_event(Event::PoolSkipped);
     }
 
     /// Lets the protocol decide, and does what it says.

@@ -21,7 +21,7 @@ use crate::{
     peers::{PeerInfo, Peers},
     pending::Pending,
     protocol::{self, SyncProgress},
-    trouble::Trouble,
+    trouble::{Trouble, Troubles},
     wire::{EthVersion, MESSAGE_CODES, SNAP_MESSAGE_CODES},
 };
 
@@ -65,7 +65,7 @@ pub struct NetworkHandle {
     peers_max: usize,
     commands: mpsc::Sender<Command>,
     infos: watch::Receiver<Arc<Vec<PeerInfo>>>,
-    troubles: watch::Receiver<Arc<Vec<Trouble>>>,
+    troubles: watch::Receiver<Troubles>,
     progress: watch::Receiver<Option<SyncProgress>>,
 }
 
@@ -103,8 +103,8 @@ impl NetworkHandle {
     /// What went wrong lately with nodes that are not connected, the latest first; at most
     /// [`TROUBLES_MAX`](crate::TROUBLES_MAX).
     #[must_use]
-    pub fn troubles(&self) -> Arc<Vec<Trouble>> {
-        self.troubles.borrow().clone()
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.troubles.borrow().all().to_vec()
     }
 
     /// Stays connected to a node. Returns false if too many such wishes wait.
@@ -147,7 +147,7 @@ pub async fn start(
     let (command, commands) = mpsc::channel(COMMANDS_MAX);
     let (outcomes, imported) = mpsc::channel(1);
     let (infos, infos_seen) = watch::channel(Arc::default());
-    let (troubles_seen, troubles) = watch::channel(Arc::default());
+    let (troubles_seen, troubles) = watch::channel(Troubles::default());
     let (progress, progress_seen) = watch::channel(None);
     let (importing, import) = Importing::new(chain.clone(), outcomes);
     let local = Local {
@@ -175,8 +175,7 @@ pub async fn start(
         importing,
         connections: JoinSet::new(),
         open: Default::default(),
-        troubles: Default::default(),
-        troubles_seen,
+        troubles: troubles_seen,
         admitting: Default::default(),
         pooled: pool.changes(),
         fresh: Default::default(),

@@ -98,6 +98,8 @@ pub enum Event {
     ChainSkipped,
     /// These became pending in the pool.
     Pooled(Vec<B256>),
+    /// Some changes of the pool were missed.
+    PoolSkipped,
     /// Time passed; several times a second.
     Tick,
 }
@@ -259,6 +261,7 @@ impl Protocol {
             Event::ChainChanged(change) => self.on_adopted(&change, turn),
             Event::ChainSkipped => {}
             Event::Pooled(hashes) => self.on_pooled(&hashes, turn),
+            Event::PoolSkipped => self.on_pool_skipped(turn),
             Event::Tick => {
                 self.on_sync(sync::Event::Tick, turn);
                 self.on_blocks(block_gossip::Event::Tick, turn);

@@ -1,10 +1,10 @@
 //! Why there is no connection: what went wrong lately, in words, and what to do about it.
 
-use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{io, net::SocketAddr, time::SystemTime};
 
 use devp2p::{DisconnectReason, Ended, HandshakeError, PeerId, RlpxError};
 
-/// Troubles that are remembered. The one that is longest ago gives way.
+/// Troubles that are remembered. The one that is longest ago gives way, strangers' first.
 pub const TROUBLES_MAX: usize = 128;
 
 /// What went wrong with a node, most recently.
@@ -55,7 +55,11 @@ impl Troubles {
             last: now,
         };
         self.all.insert(0, trouble);
-        self.all.truncate(TROUBLES_MAX);
+        if self.all.len() > TROUBLES_MAX {
+            // Strangers must not push out those whose key is known.
+            let stranger = self.all.iter().rposition(|trouble| trouble.id.is_none());
+            self.all.remove(stranger.unwrap_or(TROUBLES_MAX));
+        }
         is_new
     }
 
@@ -64,8 +68,8 @@ impl Troubles {
         self.all.retain(|trouble| trouble.id != Some(id));
     }
 
-    pub(crate) fn all(&self) -> Arc<Vec<Trouble>> {
-        Arc::new(self.all.clone())
+    pub(crate) fn all(&self) -> &[Trouble] {
+        &self.all
     }
 }
 
@@ -192,10 +196,12 @@ mod tests {
         }
         assert_eq!(troubles.all().len(), 1);
         assert_eq!(troubles.all()[0].count, 10);
+        troubles.add((Some(id(1)), None), true, "off", now);
         for last in 0..=u8::MAX {
             troubles.add((None, Some(address(last, 1))), false, "silent", now);
         }
         assert_eq!(troubles.all().len(), TROUBLES_MAX);
+        assert!(troubles.all().iter().any(|trouble| trouble.id == Some(id(1))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{root, rpc::Rpc};
+use super::{random::is_long, root, rpc::Rpc};
 
 /// How long a command of ours, or of others, may take, in seconds.
 const COMMAND_SECONDS_MAX: &str = "300";
@@ -260,13 +260,15 @@ impl Node {
         (status, asked.elapsed())
     }
 
-    /// Asks it to end, and sees that it does so properly and within 10 s.
+    /// Asks it to end, and sees that it does so properly and before Kubernetes would kill it, or
+    /// within 10 s where nothing else runs.
     pub(crate) fn stop_well(self) {
         let log = self.log.clone();
         let (status, took) = self.stop();
         let log = log.lines().join("\n");
         assert_eq!(status.code(), Some(0), "{log}");
-        assert!(took < Duration::from_secs(10), "stopping took {took:?}: {log}");
+        let longest = Duration::from_secs(if is_long() { 10 } else { 30 });
+        assert!(took < longest, "stopping took {took:?}: {log}");
     }
 }
 

@@ -21,6 +21,9 @@ use super::{
 /// Nonces that are looked at before looking whether there is newer work.
 const CHUNK_NONCES: u64 = 1 << 18;
 
+/// How far apart the threads that seal a block search.
+const NONCES_APART: u64 = 1 << 24;
+
 /// How long a node may take to have work.
 const WORK_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -93,17 +96,55 @@ impl Work {
     }
 }
 
-/// The block with the first seal that holds, from this nonce on.
-pub(crate) fn seal(block: &SealedBlock, start: u64) -> SealedBlock {
-    let mut block = block.clone_block();
-    let seal_hash = consensus::seal_hash(&block.header);
-    let target = Target::from_difficulty(block.header.difficulty).expect("it is positive");
-    let (stop, hashes) = (AtomicBool::new(false), AtomicU64::new(0));
-    let found = DATASET.search(&seal_hash, &target, start..u64::MAX, &stop, &hashes);
-    let (nonce, pow) = found.expect("nobody stops it");
-    block.header.nonce = nonce.to_be_bytes().into();
-    block.header.mix_hash = pow.mix_hash;
-    SealedBlock::seal_slow(block)
+/// Seals blocks, one after the other, with nonces that were found before.
+pub(crate) struct Seals {
+    on_file: Vec<&'static str>,
+    found: Vec<String>,
+}
+
+impl Seals {
+    /// With what is on file: nonces, hexadecimal, with spaces between.
+    pub(crate) fn new(on_file: &'static str) -> Self {
+        Self { on_file: on_file.split_whitespace().collect(), found: Vec::new() }
+    }
+
+    /// The block with a seal that holds. Without a nonce on file all threads search for one.
+    pub(crate) fn seal(&mut self, block: &SealedBlock) -> SealedBlock {
+        let mut block = block.clone_block();
+        let hash = consensus::seal_hash(&block.header);
+        let target = Target::from_difficulty(block.header.difficulty).expect("it is positive");
+        let (stop, hashes) = (AtomicBool::new(false), AtomicU64::new(0));
+        let search = |nonces| DATASET.search(&hash, &target, nonces, &stop, &hashes);
+        let hint = self.on_file.get(self.found.len());
+        let hint = hint.and_then(|hint| u64::from_str_radix(hint, 16).ok());
+        let search_on = |first| {
+            let found = search(first..u64::MAX);
+            stop.store(true, Ordering::Relaxed);
+            found
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
+        let (nonce, pow) = hint.and_then(|hint| search(hint..hint + 1)).unwrap_or_else(|| {
+            thread::scope(|scope| {
+                let searches: Vec<_> = (0..threads)
+                    .map(|index| scope.spawn(move || search_on(index * NONCES_APART)))
+                    .collect();
+                let mut found = searches.into_iter().map(|search| search.join().expect("no panic"));
+                found.find_map(|found| found).expect("one found it, and stopped the others")
+            })
+        });
+        self.found.push(format!("{nonce:x}"));
+        block.header.nonce = nonce.to_be_bytes().into();
+        block.header.mix_hash = pow.mix_hash;
+        SealedBlock::seal_slow(block)
+    }
+
+    /// # Panics
+    ///
+    /// If the nonces on file are not those of this chain, with those that are.
+    pub(crate) fn finish(&self) {
+        let found = &self.found;
+        assert!(*found == self.on_file, "these nonces belong into the file: {}", found.join(" "));
+    }
 }
 
 /// The target of a work package: 2^256 divided by the difficulty, so this finds the difficulty.

@@ -218,6 +218,11 @@ impl TransactionGossip {
         }
     }
 
+    /// Whether a transaction was passed on, as far back as that is remembered.
+    pub(crate) fn has_spread(&self, hash: &B256) -> bool {
+        self.spread.contains(hash)
+    }
+
     /// How many announced transactions nobody has delivered.
     pub(crate) fn wanted(&self) -> usize {
         self.wanted.len()

@@ -37,6 +37,15 @@ impl Protocol {
         }
     }
 
+    /// Passes on what is pending and was never passed on: to spread the rest once more would tell
+    /// everybody everything.
+    pub(super) fn on_pool_skipped(&mut self, turn: &mut Turn<'_>) {
+        let pending = turn.pool.pending();
+        let hashes = pending.iter().map(|pooled| *pooled.tx.tx_hash());
+        let missed: Vec<B256> = hashes.filter(|hash| !self.transactions.has_spread(hash)).collect();
+        self.on_pooled(&missed, turn);
+    }
+
     pub(super) fn on_transactions(&mut self, event: Event, turn: &mut Turn<'_>) {
         let mut decided = Vec::new();
         let mut pooled = |hash: &B256| turn.pool.get(*hash).is_some();
