@@ -2,7 +2,7 @@
 """How fast blocks of 200 transfers pass through 5 nodes, each in its own network namespace, from seal to
 import; and the memory of a node with 50 peers.
 
-usage: propagation.py [--blocks N] [propagation] [peers]      (as root, for the namespaces)
+usage: propagation.py [--blocks N] [line] [mesh] [peers]      (as root, for the namespaces)
 Environment: HEMATITE_BIN. Needs the dataset of epoch 0, which the first run makes.
 """
 import argparse
@@ -112,9 +112,18 @@ def namespaces(up):
         ip("link", "del", "hembr")
 
 
-def propagation(work, blocks):
-    """A line of nodes, so that the last one is four hops from the miner. The miner is given 200 transfers, finds
-    them into a block, and so on."""
+def line(work, blocks):
+    """Each node knows only the one before it, so that the last one is four hops from the miner."""
+    propagation(work, blocks, lambda index: [index - 1])
+
+
+def mesh(work, blocks):
+    """Everybody knows everybody, as in a small network that discovers itself."""
+    propagation(work, blocks, range)
+
+
+def propagation(work, blocks, known):
+    """The miner is given 200 transfers, finds them into a block, and so on. `known` says whom a node calls."""
     file = os.path.join(work, "genesis.json")
     genesis(file)
     transfers = signed(blocks)
@@ -129,8 +138,8 @@ def propagation(work, blocks):
             nodes.append(Meshed(work, f"node-{index}", ["--genesis", file, *role], ip,
                                 prefix=["ip", "netns", "exec", f"hem{index}"]))
         for index, node in enumerate(nodes):
-            if index:
-                node.call("admin_addPeer", nodes[index - 1].enode(f"10.77.0.{index}"))
+            for other in known(index) if index else ():
+                node.call("admin_addPeer", nodes[other].enode(f"10.77.0.{other + 1}"))
         nodes[-1].wait(lambda: int(nodes[-1].call("eth_blockNumber"), 16) > 2, 300, "blocks arrive")
         for first in range(0, len(transfers), TRANSFERS):
             batch = [{"jsonrpc": "2.0", "id": n, "method": "eth_sendRawTransaction", "params": [raw]}
@@ -147,7 +156,7 @@ def propagation(work, blocks):
         for hops, node in enumerate(nodes[1:], 1):
             imported = node.lines("Imported new chain segment")
             times = sorted(imported[block] - sealed[block] for block in large if block in imported)
-            print(f"{hops} hops: {len(times)} blocks, median {times[len(times) // 2]:.0f} ms, "
+            print(f"node {hops}: {len(times)} blocks, median {times[len(times) // 2]:.0f} ms, "
                   f"99 % {times[min(len(times) - 1, len(times) * 99 // 100)]:.0f} ms, most {times[-1]:.0f} ms")
     finally:
         for node in nodes:
@@ -180,12 +189,14 @@ def peers(work, count=50):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=40)
-    parser.add_argument("what", nargs="*", choices=[[], "propagation", "peers"])
+    parser.add_argument("what", nargs="*", choices=[[], "line", "mesh", "peers"])
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="hematite-propagation-")
     try:
-        for what in args.what or ["propagation", "peers"]:
-            propagation(work, args.blocks) if what == "propagation" else peers(work)
+        for what in args.what or ["line", "mesh", "peers"]:
+            folder = os.path.join(work, what)
+            os.mkdir(folder)
+            peers(folder) if what == "peers" else {"line": line, "mesh": mesh}[what](folder, args.blocks)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

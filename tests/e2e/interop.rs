@@ -12,7 +12,7 @@ use tests::harness::proxy::{Line, Proxy};
 use crate::harness::{
     branches::{CHAIN_ID, book_genesis, write},
     cache,
-    geth::{Geth, GethNode},
+    geth::{Geth, GethNode, PEERS},
     key::{Key, raw},
     network,
     node::{Node, succeed},
@@ -22,8 +22,6 @@ use crate::harness::{
     text,
 };
 
-/// The book's, the last that mines, and the last that follows proof of work.
-const VERSIONS: [&str; 3] = ["v1.9.13", "v1.10.26", "v1.11.6"];
 /// How long a step may take: geth waits 10 s for more peers before it syncs, and seals slowly.
 const LONGEST: Duration = Duration::from_secs(300);
 /// Blocks that both sides mine while they do not see each other.
@@ -86,7 +84,7 @@ fn dags() -> PathBuf {
 
 /// Who is paid for a version's blocks.
 fn key_of(version: &str) -> Key {
-    let place = VERSIONS.iter().position(|known| *known == version).expect("a known version");
+    let place = PEERS.iter().position(|known| *known == version).expect("a known version");
     Key::fixed(10 + u8::try_from(place).expect("few"))
 }
 
@@ -104,7 +102,7 @@ fn with_each(scenario: &str, run: impl Fn(&str)) {
         say(&format!("skipped without HEMATITE_TIER=long: {scenario}"));
         return;
     }
-    for version in VERSIONS {
+    for version in PEERS {
         let started = Instant::now();
         run(version);
         let seconds = started.elapsed().as_secs();
@@ -287,7 +285,7 @@ fn geths_of_all_ages_agree_on_one_head_through_us_alone() {
     let mut ours = scene.miner();
     ours.wait_for_block(2, LONGEST);
     // The oldest and the newest mine.
-    let mut geths = VERSIONS.map(|version| scene.geth(version, version != VERSIONS[1]));
+    let mut geths = PEERS.map(|version| scene.geth(version, version != PEERS[1]));
     for geth in &mut geths {
         let url = geth.enode();
         connect(&mut ours, geth, &url);
@@ -295,7 +293,7 @@ fn geths_of_all_ages_agree_on_one_head_through_us_alone() {
     for geth in &mut geths {
         agree(&mut ours, geth);
     }
-    let everybody = [VERSIONS[0], VERSIONS[2]].map(|version| key_of(version).address().to_string());
+    let everybody = [PEERS[0], PEERS[2]].map(|version| key_of(version).address().to_string());
     ours.wait("everybody mined", LONGEST, |node| {
         let blocks = census(&mut node.rpc);
         everybody.iter().all(|key| blocks.iter().any(|(by, _)| *by == key.to_lowercase()))
@@ -320,7 +318,7 @@ fn passes_geths_own_suites_of_the_eth_protocol() {
     }
     let chain = network::suite_chain();
     let file = |name: &str| chain.join(name);
-    for version in &VERSIONS[1..] {
+    for version in &PEERS[1..] {
         let scene = Scene::new();
         let (genesis, datadir) = (file("genesis.json"), scene.at("ours"));
         let half = file("halfchain.rlp");

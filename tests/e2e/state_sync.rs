@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     branches::{CHAIN_ID, book_genesis, rlp, write},
-    geth::{Geth, GethNode, VERSIONS},
+    geth::{Geth, GethNode, PEERS},
     key::{GWEI, Key},
     node::{Node, succeed},
     rpc::Rpc,
@@ -23,7 +23,7 @@ use crate::harness::{
 /// How long a sync may take. geth waits 10 s for more peers before it begins.
 const LONGEST: Duration = Duration::from_secs(240);
 /// More than have a state each: a geth that joins asks for that of the head's 64th ancestor.
-const BLOCKS: u64 = 300;
+const BLOCKS: u64 = 500;
 /// Far enough apart that the difficulty stays the least that there is.
 const BLOCK_SECONDS: u64 = 13;
 /// Slots of the contract in the genesis block: more than fit one answer to geth.
@@ -169,7 +169,7 @@ fn geths_of_every_age_join_by_state_with_their_default_flags() {
     let stored = first.rpc.call("eth_getStorageAt", json!([created, "0xbe0", "latest"]));
     assert_eq!(stored, B256::from(U256::from(0xbe0)).to_string());
 
-    let mut geths: Vec<_> = VERSIONS
+    let mut geths: Vec<_> = PEERS
         .iter()
         .map(|version| {
             let geth = Geth::new(version, &at(version));

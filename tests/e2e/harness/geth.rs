@@ -16,6 +16,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The versions of real geth that what we mine must suit: the book's, and the last that mines.
 pub(crate) const VERSIONS: [&str; 2] = ["v1.9.13", "v1.10.26"];
+/// The book's, the last that mines, and the last that follows proof of work.
+pub(crate) const PEERS: [&str; 3] = ["v1.9.13", "v1.10.26", "v1.11.6"];
 
 /// Real geth with a data directory.
 pub(crate) struct Geth {
