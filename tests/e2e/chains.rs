@@ -19,7 +19,7 @@ use crate::harness::{
 /// How long a DAG and the first blocks may take on a slow machine that is busy.
 const DAG_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long a few blocks may take.
-const BLOCKS_TIME_MAX: Duration = Duration::from_secs(180);
+const BLOCKS_TIME_MAX: Duration = Duration::from_secs(600);
 const PASSWORD: &str = "a password of the book";
 
 /// What every importer must agree about.

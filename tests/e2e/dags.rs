@@ -16,7 +16,7 @@ use crate::harness::{
 };
 
 /// How long a dataset, or a block on it, may take.
-const LONGEST: Duration = Duration::from_secs(240);
+const LONGEST: Duration = Duration::from_secs(600);
 
 struct Miner {
     genesis: String,

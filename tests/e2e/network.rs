@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 /// How long anything may take: geth waits 10 s for more peers before it syncs.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(600);
 /// Blocks to catch up with, more than one batch of headers and of bodies. They carry no seals: geth
 /// imports such a file, but as a node it always asks for seals, so it cannot fetch them.
 const BLOCKS: u64 = 420;

@@ -21,7 +21,7 @@ use crate::harness::{
 };
 
 /// How long a sync may take. geth waits 10 s for more peers before it begins.
-const LONGEST: Duration = Duration::from_secs(240);
+const LONGEST: Duration = Duration::from_secs(600);
 /// More than have a state each: a geth that joins asks for that of the head's 64th ancestor.
 const BLOCKS: u64 = 500;
 /// Far enough apart that the difficulty stays the least that there is.

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// How long the node may take for anything. A test that waits longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// The longest frame that is read.
 const FRAME_BYTES_MAX: usize = 0xff_ffff;
 /// The code of the first message of the eth protocol, where nothing else is spoken.

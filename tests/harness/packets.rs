@@ -16,7 +16,7 @@ use secp256k1::SecretKey;
 use super::attacker::Target;
 
 /// How long an answer may take.
-pub const ANSWER_PERIOD_MAX: Duration = Duration::from_secs(10);
+pub const ANSWER_PERIOD_MAX: Duration = Duration::from_secs(60);
 /// After this much silence nothing more will come.
 pub const SILENCE: Duration = Duration::from_millis(300);
 /// How long packets hold.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 /// How long an answer may take.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// Why there is no result.
 #[derive(Debug)]

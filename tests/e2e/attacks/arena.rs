@@ -23,7 +23,7 @@ use crate::harness::{
 };
 
 /// How long a node may take for anything.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 /// The height of the chain; the row for headers is written for it.
 pub(super) const HEIGHT: u64 = 86;
 /// Transactions of the largest block, and how much each carries.

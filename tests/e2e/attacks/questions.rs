@@ -158,6 +158,7 @@ async fn who_does_not_read_his_answers_has_few_of_them_waiting() {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let took = began.elapsed();
+    assert!(!is_listed(&mut arena.node, 1), "never dropped");
     say(&format!("P2P-08: dropped after {took:.2?} and {sent} questions"));
     assert!(took <= DROP_PERIOD_MAX || !is_long(), "{took:?}");
     arena.judge(gauge, "P2P-08", HELD_BYTES_MAX).await;

@@ -10,7 +10,7 @@ use std::{
 use super::{cache, installed, node::finish, node::shown, rpc::Rpc, text};
 
 /// How long geth may take to listen.
-const START_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_secs(180);
 /// How often it is looked at meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 

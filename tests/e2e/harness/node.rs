@@ -15,7 +15,7 @@ use super::{random::is_long, root, rpc::Rpc};
 /// How long a command of ours, or of others, may take, in seconds.
 const COMMAND_SECONDS_MAX: &str = "300";
 /// How long a node may take to listen.
-const START_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_secs(180);
 /// How long a condition may go without being looked at, when nothing is logged.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
