@@ -42,6 +42,7 @@ impl Importer {
             unexecuted_bytes,
             events: Vec::new(),
             metrics: ChainMetrics::default(),
+            steps: Arc::default(),
         })
     }
 }
