@@ -270,8 +270,10 @@ impl Importer {
             Some(hash) => Ok(Some(hash)),
             None => Ok(db.canonical_hash(number)?),
         };
+        let started = Instant::now();
         let (receipts, changes) =
             execute_checked(&spec, block.block(), block.senders(), &mut world, &lookup)?;
+        self.metrics.execution_seconds.record(started.elapsed());
         let td = staged.td.child(block.block().header().difficulty);
         self.world = Some((hash, world));
         Ok(executed(block.block(), td, receipts, changes))
@@ -358,6 +360,7 @@ impl Importer {
         let mut world = self.world_after(parent).map_err(|e| ImportError::storage(hash, e))?;
         let from = parent.num_hash();
         let lookup = |number| Ok(ancestor_hash(&self.view.db, from, number)?);
+        let started = Instant::now();
         let (receipts, changes) =
             execute_checked(&self.view.spec, block.block(), block.senders(), &mut world, &lookup)
                 .inspect_err(|error| {
@@ -365,6 +368,7 @@ impl Importer {
                     self.bad.insert(hash, hash);
                 }
             })?;
+        self.metrics.execution_seconds.record(started.elapsed());
         self.world = Some((hash, world));
         Ok(executed(block.block(), td, receipts, changes))
     }
@@ -440,7 +444,9 @@ impl Importer {
         let storage = |error| ImportError::storage(hash, error);
         let counts = Counts::of(&commit.blocks);
         let head = commit.head.clone();
+        let started = Instant::now();
         let db = self.writer.commit(commit).map_err(storage)?;
+        self.metrics.commit_seconds.record(started.elapsed());
         let view = match &head {
             None => ChainView { db, ..(*self.view).clone() },
             Some(change) => {

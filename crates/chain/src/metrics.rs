@@ -10,6 +10,10 @@ pub(crate) struct ChainMetrics {
     pub(crate) head_number: Gauge,
     /// Seconds that importing one batch of blocks took.
     pub(crate) import_seconds: Histogram,
+    /// Seconds that executing and checking one block took.
+    pub(crate) execution_seconds: Histogram,
+    /// Seconds that writing one commit took.
+    pub(crate) commit_seconds: Histogram,
     /// Blocks imported, canonical or not.
     pub(crate) imported_blocks_total: Counter,
     /// Ommers of the blocks imported.

@@ -161,8 +161,7 @@ mod tests {
     fn what_would_end_a_text_is_escaped() {
         let family = Family::new("a", "1\n\\2 \"3\"", Kind::Gauge);
         let text = render(vec![family.with(&[("x", "\"\\\n")], f64::NAN)]);
-        let expected =
-            "# HELP a 1\\n\\\\2 \"3\"\n# TYPE a gauge\na{x=\"\\\"\\\\\\n\"} NaN\n";
+        let expected = "# HELP a 1\\n\\\\2 \"3\"\n# TYPE a gauge\na{x=\"\\\"\\\\\\n\"} NaN\n";
         assert_eq!(text, expected);
     }
 }

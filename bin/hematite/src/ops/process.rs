@@ -40,9 +40,9 @@ impl Usage {
     #[must_use]
     pub fn now() -> Self {
         let mut usage = Self::below(Path::new("/proc"));
-        usage.descriptors = fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|entries| u64::try_from(entries.take(DESCRIPTORS_MAX).count()).unwrap_or(u64::MAX));
+        usage.descriptors = fs::read_dir("/proc/self/fd").ok().map(|entries| {
+            u64::try_from(entries.take(DESCRIPTORS_MAX).count()).unwrap_or(u64::MAX)
+        });
         #[cfg(target_os = "linux")]
         {
             let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -147,7 +147,10 @@ mod tests {
         write("uptime", "30.0 1.0\n");
         let usage = Usage::below(folder.path());
         assert_eq!((usage.virtual_bytes, usage.resident_bytes), (Some(20_480), Some(10_240)));
-        assert_eq!((usage.threads, usage.read_bytes, usage.written_bytes), (Some(7), Some(4_096), None));
+        assert_eq!(
+            (usage.threads, usage.read_bytes, usage.written_bytes),
+            (Some(7), Some(4_096), None)
+        );
         assert_eq!(usage.cpu_seconds, Some(200.0 / TICKS_PER_SECOND));
         assert_eq!(usage.age_seconds, Some(30.0 - 1_000.0 / TICKS_PER_SECOND));
     }

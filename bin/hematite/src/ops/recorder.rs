@@ -12,8 +12,7 @@ use std::{
 };
 
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
-    SharedString, Unit,
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
 use super::exposition::{Family, Kind, Sample, number};
@@ -22,8 +21,8 @@ use super::exposition::{Family, Kind, Sample, number};
 const SERIES_MAX: usize = 512;
 /// Bounds of what takes time, in seconds.
 const SECONDS: [f64; 16] = [
-    0.000_1, 0.000_3, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    60.0,
+    0.000_1, 0.000_3, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 60.0,
 ];
 /// Bounds of what is counted.
 const COUNTS: [f64; 10] = [1.0, 2.0, 3.0, 5.0, 7.0, 16.0, 32.0, 64.0, 128.0, 1_024.0];
