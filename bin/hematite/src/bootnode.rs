@@ -96,9 +96,9 @@ fn report(nodes: Option<usize>) -> Report {
     let gauge = |nodes| Family::gauge("discovery_nodes", "Nodes that are known.", nodes as f64);
     Report {
         alive: vec![Check::new("discovery", good, words)],
-        starting: Vec::new(),
         criteria: vec![Criterion::new("discovery", good, words)],
         families: nodes.map(gauge).into_iter().collect(),
+        ..Report::default()
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Report {
     pub alive: Vec<Check>,
     /// What has to be done before the process has started; empty when nothing is left.
     pub starting: Vec<Check>,
+    /// What has to be done as well before it does all that it is for; it is of use without.
+    pub preparing: Vec<Check>,
     /// What readiness depends on.
     pub criteria: Vec<Criterion>,
     /// Numbers beside those that the parts count.
@@ -76,6 +78,9 @@ struct State {
     report: Option<Report>,
     /// When it came.
     told: Instant,
+    /// Whether it is of use.
+    useful: Startup,
+    /// Whether it does all that it is for.
     startup: Startup,
     readiness: Readiness,
     load: Load,
@@ -97,6 +102,7 @@ impl Ops {
         let state = State {
             report: None,
             told: Instant::now(),
+            useful: Startup::default(),
             startup: Startup::default(),
             readiness: Readiness::default(),
             load: Load::default(),
@@ -109,7 +115,10 @@ impl Ops {
         let usage = Usage::now();
         let mut state = self.state();
         state.load.on(usage.cpu_seconds, now);
-        state.startup.on(!report.starting.is_empty(), now);
+        let (is_starting, is_preparing) =
+            (!report.starting.is_empty(), !report.preparing.is_empty());
+        state.useful.on(is_starting, now);
+        state.startup.on(is_starting || is_preparing, now);
         state.readiness.look(&report.criteria, now);
         // Metrics show what somebody without wishes would be told.
         state.readiness.ask(&report.criteria, Thresholds::default(), now);
@@ -125,7 +134,7 @@ impl Ops {
     pub fn answer(&self, question: &Question<'_>, now: Instant) -> Text {
         let probe = match question.path {
             "/livez" | "/liveness" => Ok(("livez", self.alive(now))),
-            "/startupz" => Ok(("startupz", self.startup(now))),
+            "/startupz" => Ok(("startupz", self.startup(false, now))),
             "/readyz" | "/readiness" | "/healthz" => match Thresholds::of_query(question.query) {
                 Ok(thresholds) => Ok(("readyz", self.readiness(thresholds, now))),
                 Err(error) => Err(Text {
@@ -163,23 +172,29 @@ impl Ops {
         report.alive.iter().cloned().chain([heard]).collect()
     }
 
-    fn startup(&self, now: Instant) -> Vec<Check> {
+    /// What has to be done before the process is of use, or before it does all that it is for.
+    fn startup(&self, useful: bool, now: Instant) -> Vec<Check> {
         let state = self.state();
         let Some(report) = &state.report else {
             let seconds = now.saturating_duration_since(state.told).as_secs();
             return vec![Check::new("data", false, format!("is being opened for {seconds} s"))];
         };
-        if state.startup.is_done() {
+        let left: Vec<Check> = match useful {
+            true => report.starting.clone(),
+            false => report.starting.iter().chain(&report.preparing).cloned().collect(),
+        };
+        let startup = if useful { &state.useful } else { &state.startup };
+        if startup.is_done() {
             vec![Check::new("start", true, "done")]
-        } else if report.starting.is_empty() {
+        } else if left.is_empty() {
             vec![Check::new("start", false, "done in a moment")]
         } else {
-            report.starting.clone()
+            left
         }
     }
 
     fn readiness(&self, thresholds: Thresholds, now: Instant) -> Vec<Check> {
-        let left = self.startup(now);
+        let left = self.startup(true, now);
         let startup = Check {
             name: "startup",
             good: left.iter().all(|check| check.good),
@@ -299,12 +314,12 @@ mod tests {
     fn healthy() -> Report {
         Report {
             alive: vec![Check::new("chain", true, "ok")],
-            starting: Vec::new(),
             criteria: vec![
                 Criterion::new("chain", true, "ok"),
                 Criterion { name: "peers", measure: Measure::Peers { connected: 1, wanted: 1 } },
             ],
             families: vec![Family::gauge("a", "An a.", 1.0)],
+            ..Report::default()
         }
     }
 
@@ -336,12 +351,18 @@ mod tests {
     fn what_is_left_to_do_is_said_until_it_was_done_once() {
         let (ops, mut now) = (Ops::new("miner", CancellationToken::new()), Instant::now());
         let making = |percent| Report {
-            starting: vec![Check::new("dag", false, format!("{percent} %, 60 s left"))],
+            preparing: vec![Check::new("dag", false, format!("{percent} %, 60 s left"))],
             ..healthy()
         };
         ops.tell(making(12), now);
         let text = ops.answer(&ask("/startupz", ""), now);
         assert_eq!(text.body, "[-]dag 12 %, 60 s left\nstartupz check failed\n");
+        for _ in 0..5 {
+            now += LOOK_PERIOD;
+            ops.tell(making(50), now);
+        }
+        assert_eq!(ops.answer(&ask("/startupz", ""), now).status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ops.answer(&ask("/readyz", ""), now).body, "ok\n", "it is of use to others");
         for _ in 0..5 {
             now += LOOK_PERIOD;
             ops.tell(healthy(), now);

@@ -238,9 +238,9 @@ impl List {
         let nodes = self.urls().len();
         Report {
             alive: vec![Check::new("registrar", true, "ok")],
-            starting: Vec::new(),
             criteria: vec![Criterion::new("nodes", nodes > 0, format!("{nodes} of at least 1"))],
             families: self.families(),
+            ..Report::default()
         }
     }
 

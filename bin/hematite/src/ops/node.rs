@@ -196,6 +196,7 @@ impl Facts {
         Report {
             alive: loops.into_iter().flatten().collect(),
             starting: self.starting(),
+            preparing: self.dag().into_iter().collect(),
             criteria: [
                 Some(criterion),
                 Some(self.peers()),
@@ -241,12 +242,13 @@ impl Facts {
             let words = format!("block {} of {}, {}", sync.current, sync.highest, left(eta));
             left_to_do.push(Check::new("sync", false, words));
         }
-        // A miner that searches already makes the next one.
-        let idle = self.miner.as_ref().filter(|miner| miner.is_mining && miner.hashrate == 0);
-        if let Some(dataset) = idle.and_then(|miner| miner.dataset) {
-            left_to_do.push(Check::new("dag", false, dataset_words(&dataset)));
-        }
         left_to_do
+    }
+
+    /// The dataset that the miner waits for. One that searches already makes the next one.
+    fn dag(&self) -> Option<Check> {
+        let idle = self.miner.as_ref().filter(|miner| miner.is_mining && miner.hashrate == 0);
+        Some(Check::new("dag", false, dataset_words(&idle?.dataset?)))
     }
 
     fn peers(&self) -> Criterion {

@@ -4,21 +4,22 @@
 //! grow with what happens: a histogram is its buckets.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString,
+    Unit,
 };
 
 use super::exposition::{Family, Kind, Sample, number};
 
-/// Numbers of one name; labels come from closed sets, which are far smaller.
-const SERIES_MAX: usize = 512;
+/// Numbers in all; labels come from closed sets, so there are a few hundred.
+const CELLS_MAX: usize = 4_096;
 /// Bounds of what takes time, in seconds.
 const SECONDS: [f64; 16] = [
     0.000_1, 0.000_3, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -33,15 +34,13 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 /// What parts of the node count.
 #[derive(Debug, Default)]
 pub struct Registry {
-    metrics: Mutex<BTreeMap<String, Metric>>,
+    /// Some look up their number whenever they count, so that must be cheap.
+    cells: RwLock<HashMap<Key, Cell>>,
+    helps: Mutex<HashMap<String, String>>,
 }
 
-/// All numbers of one name.
-#[derive(Debug, Default)]
-struct Metric {
-    help: String,
-    series: BTreeMap<Vec<(String, String)>, Cell>,
-}
+/// The numbers of one name, by their labels in the order of the alphabet.
+type Series = BTreeMap<Vec<(String, String)>, Cell>;
 
 /// One number, or one distribution.
 #[derive(Debug, Clone)]
@@ -79,76 +78,82 @@ pub fn install() -> &'static Registry {
 }
 
 impl Registry {
-    fn metrics(&self) -> MutexGuard<'_, BTreeMap<String, Metric>> {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn describe(&self, key: &KeyName, help: &SharedString) {
-        let help = help.to_string();
-        self.metrics().entry(key.as_str().to_owned()).or_default().help = help;
+        let mut helps = self.helps.lock().unwrap_or_else(PoisonError::into_inner);
+        helps.insert(key.as_str().to_owned(), help.to_string());
     }
 
-    /// The number of a key; `None` if its name has too many already.
+    /// The number of a key; `None` if there are too many.
     fn cell(&self, key: &Key, make: impl FnOnce() -> Cell) -> Option<Cell> {
-        let mut labels: Vec<_> =
-            key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect();
-        labels.sort();
-        let mut metrics = self.metrics();
-        let series = &mut metrics.entry(key.name().to_owned()).or_default().series;
-        if series.len() >= SERIES_MAX && !series.contains_key(&labels) {
+        if let Some(cell) = self.cells().get(key) {
+            return Some(cell.clone());
+        }
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() >= CELLS_MAX && !cells.contains_key(key) {
             return None;
         }
-        Some(series.entry(labels).or_insert_with(make).clone())
+        Some(cells.entry(key.clone()).or_insert_with(make).clone())
+    }
+
+    fn cells(&self) -> RwLockReadGuard<'_, HashMap<Key, Cell>> {
+        self.cells.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything as it is now.
     #[must_use]
     pub fn families(&self) -> Vec<Family> {
-        let metrics = self.metrics();
-        metrics.iter().map(|(name, metric)| metric.family(name)).collect()
+        let mut names: BTreeMap<String, Series> = BTreeMap::new();
+        for (key, cell) in &*self.cells() {
+            let label = |label: &Label| (label.key().to_owned(), label.value().to_owned());
+            let mut labels: Vec<_> = key.labels().map(label).collect();
+            labels.sort();
+            names.entry(key.name().to_owned()).or_default().insert(labels, cell.clone());
+        }
+        let helps = self.helps.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = |name: &str| helps.get(name).map_or("", String::as_str);
+        names.iter().map(|(name, series)| family(name, help(name), series)).collect()
     }
 
     /// The sum of all counters or gauges of a name that have all of these labels; `None` if there
     /// is none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let metrics = self.metrics();
-        let has = |own: &[(String, String)], (key, value): &(&str, &str)| {
-            own.iter().any(|label| (label.0.as_str(), label.1.as_str()) == (*key, *value))
+        let has = |key: &Key, wanted: &(&str, &str)| {
+            key.labels().any(|label| (label.key(), label.value()) == *wanted)
         };
-        let series = metrics.get(name)?.series.iter();
-        let found = series.filter(|(own, _)| labels.iter().all(|label| has(own, label)));
+        let cells = self.cells();
+        let found = cells
+            .iter()
+            .filter(|(key, _)| key.name() == name && labels.iter().all(|label| has(key, label)));
         found.filter_map(|(_, cell)| cell.value()).reduce(|sum, value| sum + value)
     }
 
     /// The distributions of a name, put together.
     #[must_use]
     pub fn distribution(&self, name: &str) -> Option<Distribution> {
-        let metrics = self.metrics();
-        let cells = metrics.get(name)?.series.values();
-        cells.filter_map(Cell::distribution).reduce(Distribution::plus)
+        let cells = self.cells();
+        let found = cells.iter().filter(|(key, _)| key.name() == name);
+        found.filter_map(|(_, cell)| cell.distribution()).reduce(Distribution::plus)
     }
 }
 
-impl Metric {
-    fn family(&self, name: &str) -> Family {
-        let kind = match self.series.values().next() {
-            Some(Cell::Counter(_)) => Kind::Counter,
-            Some(Cell::Gauge(_)) | None => Kind::Gauge,
-            Some(Cell::Histogram(_)) => Kind::Histogram,
-        };
-        let mut family = Family::new(name, &self.help, kind);
-        for (labels, cell) in &self.series {
-            match (cell.value(), cell.distribution()) {
-                (Some(value), _) => {
-                    family.samples.push(Sample { suffix: "", labels: labels.clone(), value });
-                }
-                (None, Some(distribution)) => distribution.write(labels, &mut family.samples),
-                (None, None) => {}
+fn family(name: &str, help: &str, series: &Series) -> Family {
+    let kind = match series.values().next() {
+        Some(Cell::Counter(_)) => Kind::Counter,
+        Some(Cell::Gauge(_)) | None => Kind::Gauge,
+        Some(Cell::Histogram(_)) => Kind::Histogram,
+    };
+    let mut family = Family::new(name, help, kind);
+    for (labels, cell) in series {
+        match (cell.value(), cell.distribution()) {
+            (Some(value), _) => {
+                family.samples.push(Sample { suffix: "", labels: labels.clone(), value });
             }
+            (None, Some(distribution)) => distribution.write(labels, &mut family.samples),
+            (None, None) => {}
         }
-        family
     }
+    family
 }
 
 impl Cell {
@@ -348,10 +353,10 @@ mod tests {
     #[test]
     fn labels_without_end_take_no_memory_without_end() {
         let registry = Registry::default();
-        for number in 0..2 * SERIES_MAX {
-            let key = Key::from_parts("a", vec![metrics::Label::new("x", number.to_string())]);
+        for number in 0..2 * CELLS_MAX {
+            let key = Key::from_parts("a", vec![Label::new("x", number.to_string())]);
             registry.register_counter(&key, &PLACE).increment(1);
         }
-        assert_eq!(registry.families()[0].samples.len(), SERIES_MAX);
+        assert_eq!(registry.families()[0].samples.len(), CELLS_MAX);
     }
 }
