@@ -19,4 +19,5 @@ mod keystores;
 mod kills;
 mod kills_of_imports;
 mod network;
+mod ops;
 mod state_sync;

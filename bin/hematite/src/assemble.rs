@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config},
     datasets, network,
     open::{engine, is_rolled_back, node_default, open_chain},
+    ops::{self, Ops},
     registrar, report, signals,
 };
 
@@ -43,7 +44,7 @@ const FAKE_PERIOD: Duration = Duration::from_secs(1);
 pub fn run(config: &Config) -> Result<()> {
     match config.role {
         Some(Role::Bootnode) => return bootnode::run(config),
-        Some(Role::Registrar) => return registrar::run(),
+        Some(Role::Registrar) => return registrar::run(config),
         Some(Role::Ethstats) => bail!("the role ethstats is not in this build yet"),
         Some(Role::Miner | Role::Tx) | None => {}
     }
@@ -61,8 +62,11 @@ async fn live(config: &Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
+    let ops = Ops::new(role_name(config), shutdown.clone());
+    // Probes are answered while data is opened, and until it is closed.
+    let _server = ops::start(config, &ops).await?;
     let (core, thread) = open(config).await?;
-    let (node, failure) = match start(config, core, &mut tasks, &shutdown).await {
+    let (node, failure) = match start(config, core, &ops, &mut tasks, &shutdown).await {
         Ok(node) => {
             report::ready(config, &node, started);
             let failure = first_failure(&mut tasks, &shutdown).await;
@@ -116,6 +120,7 @@ async fn open(config: &Config) -> Result<(Core, ChainThread)> {
 async fn start(
     config: &Config,
     core: Core,
+    ops: &Ops,
     tasks: &mut JoinSet<Result<()>>,
     shutdown: &CancellationToken,
 ) -> Result<Node> {
@@ -142,6 +147,8 @@ async fn start(
     } else {
         None
     };
+    let parts = watched(config, &chain, network.clone(), miner.clone());
+    tasks.spawn(ops::node::watch(ops.clone(), parts, shutdown.clone()));
     let rpc = rpc_node(config, &chain, &pool, miner.clone(), network, keystore);
     let server = match rpc_config(config)? {
         Some(rpc_config) => Some(listen(rpc_config, rpc, shutdown).await?),
@@ -149,6 +156,29 @@ async fn start(
     };
     let http = server.as_ref().and_then(RpcServer::http_address);
     Ok(Node { chain, http, miner, server })
+}
+
+/// What probes and metrics look at.
+fn watched(
+    config: &Config,
+    chain: &ChainHandle,
+    network: Option<NetworkHandle>,
+    miner: Option<MinerHandle>,
+) -> ops::node::Parts {
+    let directory = (!in_memory(config)).then(|| config.paths.hematite.clone());
+    let pool_max = (config.pool.global_slots, config.pool.global_queue);
+    ops::node::Parts { chain: chain.clone(), network, miner, directory, pool_max }
+}
+
+const fn role_name(config: &Config) -> &'static str {
+    match config.role {
+        Some(Role::Miner) => "miner",
+        Some(Role::Tx) => "tx",
+        Some(Role::Bootnode) => "bootnode",
+        Some(Role::Registrar) => "registrar",
+        Some(Role::Ethstats) => "ethstats",
+        None => "node",
+    }
 }
 
 /// Forgets decrypted keys whose lease is over, used or not.

@@ -1,22 +1,29 @@
 //! `--role bootnode`: answers discovery, and says over HTTP how it is called.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use devp2p::{Discovery, NodeRecord, PeerId};
 use eyre::{Result, WrapErr};
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     network::{Finding, any_address, configured, finding, follow, node_key, start_discovery},
     nodes,
+    ops::{self, Check, Criterion, Family, Ops, Report},
     plain_http::{self, Answers, Text},
     registrar, signals,
 };
 
 /// Where the enode URL is told: the port of the book's sidecar.
 const HTTP_PORT: u16 = 8_080;
+/// How long discovery may take to say what it knows.
+const WORD_PERIOD_MAX: Duration = Duration::from_secs(10);
 
 /// Runs until it is told to stop.
 ///
@@ -36,6 +43,8 @@ async fn live(config: &Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
+    let ops = Ops::new("bootnode", shutdown.clone());
+    let _server = ops::start(config, &ops).await?;
     // Nobody is called, so whom it finds is of no interest.
     let found = mpsc::channel(1).0;
     let finding = configured(finding(config, PeerId::of(&key), found).await)?;
@@ -48,6 +57,7 @@ async fn live(config: &Config) -> Result<()> {
     tasks.spawn(run);
     tasks.spawn(follow(discovery.clone(), sources, name, shutdown.clone()));
     tasks.spawn(nodes::keep(database, discovery.clone(), shutdown.clone()));
+    tasks.spawn(watch(ops, discovery.clone(), shutdown.clone()));
     registrar::serve_beside(discovery.clone(), &mut tasks, &shutdown).await;
     let listen = SocketAddr::new(any_address(), HTTP_PORT);
     match TcpListener::bind(listen).await {
@@ -63,6 +73,33 @@ async fn live(config: &Config) -> Result<()> {
         ended.wrap_err("a part of the bootnode panicked")??;
     }
     Ok(())
+}
+
+/// Tells once a second how things stand: a bootnode is ready when discovery answers.
+async fn watch(ops: Ops, discovery: Discovery, shutdown: CancellationToken) -> Result<()> {
+    let mut period = time::interval(ops::LOOK_PERIOD);
+    let look = async {
+        loop {
+            period.tick().await;
+            let nodes = time::timeout(WORD_PERIOD_MAX, discovery.nodes()).await;
+            let nodes = nodes.ok().and_then(Result::ok).map(|nodes| nodes.len());
+            ops.tell(report(nodes), Instant::now());
+        }
+    };
+    shutdown.run_until_cancelled(look).await;
+    Ok(())
+}
+
+/// What there is to say about a discovery that knows so many nodes, or does not answer.
+fn report(nodes: Option<usize>) -> Report {
+    let (good, words) = (nodes.is_some(), if nodes.is_some() { "ok" } else { "does not answer" });
+    let gauge = |nodes| Family::gauge("discovery_nodes", "Nodes that are known.", nodes as f64);
+    Report {
+        alive: vec![Check::new("discovery", good, words)],
+        criteria: vec![Criterion::new("discovery", good, words)],
+        families: nodes.map(gauge).into_iter().collect(),
+        ..Report::default()
+    }
 }
 
 /// Any path is answered with the URL, as the book's sidecar does; but for what probes ask.

@@ -80,6 +80,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Address of probes and metrics, `host:port` or `:port`; `None` serves none.
     pub ops_addr: Option<String>,
+    /// Whether that was said; the default may be taken.
+    pub ops_addr_given: bool,
     /// Address of metrics as geth serves them, if they are.
     pub geth_metrics: Option<(String, u16)>,
 }
@@ -215,6 +217,7 @@ impl TryFrom<&Invocation> for Config {
             gas_price: rpc::gas_price(gas_price)?,
             log: log_config(log),
             ops_addr,
+            ops_addr_given: ops.ops_addr.is_some(),
             geth_metrics,
             datadir_given: chain.datadir.is_some(),
             paths,

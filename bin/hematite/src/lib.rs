@@ -18,6 +18,7 @@ mod nat;
 pub mod network;
 pub mod nodes;
 pub mod open;
+pub mod ops;
 pub mod plain_http;
 pub mod progress;
 pub mod registrar;

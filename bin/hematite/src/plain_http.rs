@@ -1,9 +1,9 @@
 //! Small HTTP: short texts to whoever asks, and short texts from others.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use eyre::{Result, WrapErr, ensure};
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::{Bytes, Incoming},
@@ -13,18 +13,22 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time,
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once; the oldest gives way to a new one, so that whoever holds many keeps nobody
+/// out.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take.
 const HEAD_PERIOD_MAX: Duration = Duration::from_secs(5);
-/// How long a connection may live.
-const CONNECTION_PERIOD_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may live: it carries one answer.
+const CONNECTION_PERIOD_MAX: Duration = Duration::from_secs(15);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Lines of a request's head.
+const HEADERS_MAX: usize = 64;
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long another's answer may take.
@@ -37,8 +41,8 @@ const POST_BYTES_MAX: usize = 1024 * 1024;
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// Whether all is well: 200, else 503.
-    pub good: bool,
+    /// How it went.
+    pub status: StatusCode,
     /// The media type.
     pub kind: &'static str,
     /// The text.
@@ -51,9 +55,30 @@ impl Text {
     /// A plain text.
     #[must_use]
     pub fn plain(body: String) -> Self {
-        Self { good: true, kind: "text/plain; charset=utf-8", body, header: None }
+        let kind = "text/plain; charset=utf-8";
+        Self { status: StatusCode::OK, kind, body, header: None }
+    }
+
+    /// The same, if all is well, else 503.
+    #[must_use]
+    pub fn if_good(self, good: bool) -> Self {
+        if good { self } else { Self { status: StatusCode::SERVICE_UNAVAILABLE, ..self } }
     }
 }
+
+/// What somebody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// The path.
+    pub path: &'a str,
+    /// What follows the path; may be empty.
+    pub query: &'a str,
+    /// The media types that are wanted, as written; may be empty.
+    pub accept: &'a str,
+}
+
+/// What is answered to a question.
+pub type Responder = Arc<dyn Fn(&Question<'_>) -> Text + Send + Sync>;
 
 /// What is answered to a path and its query.
 pub type Answers = Arc<dyn Fn(&str, &str) -> Text + Send + Sync>;
@@ -68,25 +93,39 @@ pub async fn serve(
     answers: Answers,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let responder: Responder = Arc::new(move |question| answers(question.path, question.query));
+    respond(listener, responder, shutdown).await
+}
+
+/// Answers until it is told to stop, and may look at more than the path.
+///
+/// # Errors
+///
+/// None; the type is that of every part of the node.
+pub async fn respond(
+    listener: TcpListener,
+    responder: Responder,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let place = Arc::clone(&places).acquire_owned();
-        let accepting = async {
-            let place = place.await;
-            listener.accept().await.map(|(stream, _)| (stream, place))
-        };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(_) = connections.join_next() => {}
-            accepted = accepting => match accepted {
-                Ok((stream, place)) => {
-                    let answers = Arc::clone(&answers);
-                    connections.spawn(async move {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    oldest_first.retain(|connection| !connection.is_finished());
+                    if oldest_first.len() >= CONNECTIONS_MAX
+                        && let Some(oldest) = oldest_first.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    let responder = Arc::clone(&responder);
+                    oldest_first.push_back(connections.spawn(async move {
                         // A client that is slow or gone is no news.
-                        drop(time::timeout(CONNECTION_PERIOD_MAX, answer(stream, answers)).await);
-                        drop(place);
-                    });
+                        drop(time::timeout(CONNECTION_PERIOD_MAX, answer(stream, responder)).await);
+                    }));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "Could not accept connection");
@@ -97,13 +136,27 @@ pub async fn serve(
     }
 }
 
-async fn answer(stream: TcpStream, answers: Answers) {
+async fn answer(stream: TcpStream, responder: Responder) {
     let respond = service_fn(move |request: Request<Incoming>| {
-        let text = answers(request.uri().path(), request.uri().query().unwrap_or_default());
-        let status = if text.good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut text = match *request.method() {
+            Method::GET | Method::HEAD => responder(&Question {
+                path: request.uri().path(),
+                query: request.uri().query().unwrap_or_default(),
+                accept: request
+                    .headers()
+                    .get(header::ACCEPT)
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default(),
+            }),
+            _ => Text {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                header: Some(("allow", "GET, HEAD".to_owned())),
+                ..Text::plain("only GET is answered\n".to_owned())
+            },
+        };
         let mut response =
-            Response::builder().status(status).header(header::CONTENT_TYPE, text.kind);
-        if let Some((name, value)) = text.header {
+            Response::builder().status(text.status).header(header::CONTENT_TYPE, text.kind);
+        if let Some((name, value)) = text.header.take() {
             response = response.header(name, value);
         }
         let response =
@@ -111,6 +164,8 @@ async fn answer(stream: TcpStream, answers: Answers) {
         async move { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();
+    // Whoever asks again calls again: an idle connection would hold a place.
+    http.keep_alive(false).max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_PERIOD_MAX);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), respond).await {
         tracing::trace!(%error, "Connection failed");
@@ -175,6 +230,8 @@ async fn exchange(
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[tokio::test]
@@ -183,10 +240,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let answers: Answers = Arc::new(|path, query| Text {
-            good: path != "/bad",
-            ..Text::plain(format!("{path} {query}"))
-        });
+        let answers: Answers =
+            Arc::new(|path, query| Text::plain(format!("{path} {query}")).if_good(path != "/bad"));
         tasks.spawn(serve(listener, answers, shutdown.clone()));
         assert_eq!(fetch(address, "here", "/a?b=c").await.unwrap(), "/a b=c");
         let error = fetch(address, "here", "/bad").await.unwrap_err().to_string();
@@ -194,6 +249,59 @@ mod tests {
         shutdown.cancel();
         tasks.join_next().await.unwrap().unwrap().unwrap();
         assert!(fetch(address, "here", "/").await.is_err());
+    }
+
+    /// What comes back for bytes, until the other side closes.
+    async fn exchange_bytes(address: SocketAddr, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The other side may close before it has read everything.
+        drop(stream.write_all(bytes).await);
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn hello() -> Responder {
+        Arc::new(|question| Text::plain(format!("hello {}", question.accept)))
+    }
+
+    #[tokio::test]
+    async fn rubbish_and_endless_heads_are_refused_and_others_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(respond(listener, hello(), CancellationToken::new()));
+        let long_line = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+        let many_lines = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1_000));
+        for rubbish in [&long_line, &many_lines, "\0\x01\x02\r\n\r\n", "GET\r\n\r\n"] {
+            let answer = exchange_bytes(address, rubbish.as_bytes()).await;
+            assert!(!answer.contains(" 200 "), "{answer}");
+        }
+        let posted = exchange_bytes(address, b"POST / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+        let head = exchange_bytes(address, b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("hello"), "{head}");
+        let asked = b"GET / HTTP/1.1\r\nhost: a\r\naccept: b/c\r\n\r\n";
+        let good = exchange_bytes(address, asked).await;
+        assert!(good.ends_with("hello b/c"), "{good}");
+    }
+
+    #[tokio::test]
+    async fn those_who_hold_all_places_give_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(respond(listener, hello(), CancellationToken::new()));
+        let mut silent = Vec::new();
+        for _ in 0..2 * CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HT").await.unwrap();
+            silent.push(stream);
+        }
+        assert_eq!(fetch(address, "here", "/").await.unwrap(), "hello ");
+        // The first was closed for others.
+        let mut first = silent.swap_remove(0);
+        assert!(matches!(first.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bootnode,
+    config::Config,
     exit::UsageError,
     network::any_address,
+    ops::{self, Check, Criterion, Family, Ops, Report},
     plain_http::{self, Answers, Text},
     signals,
 };
@@ -57,7 +59,7 @@ struct List {
 /// # Errors
 ///
 /// When no service is named, or the port is taken.
-pub fn run() -> Result<()> {
+pub fn run(config: &Config) -> Result<()> {
     let service = std::env::var(SERVICE_VARIABLE).unwrap_or_default();
     if service.is_empty() {
         let text = format!("{SERVICE_VARIABLE} is not set: it names the service of the bootnodes");
@@ -67,22 +69,35 @@ pub fn run() -> Result<()> {
         .enable_all()
         .build()
         .wrap_err("cannot start the runtime")?;
-    runtime.block_on(live(service))
+    runtime.block_on(live(config, service))
 }
 
-async fn live(service: String) -> Result<()> {
+async fn live(config: &Config, service: String) -> Result<()> {
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
+    let ops = Ops::new("registrar", shutdown.clone());
+    let _server = ops::start(config, &ops).await?;
     let listener = TcpListener::bind(SocketAddr::new(any_address(), PORT))
         .await
         .wrap_err_with(|| format!("cannot listen on port {PORT}"))?;
     tracing::info!(%service, port = PORT, "Started registrar");
     let (publish, list) = watch::channel(List::default());
+    tasks.spawn(watch(ops, list.clone(), shutdown.clone()));
     tasks.spawn(plain_http::serve(listener, answers(list), shutdown.clone()));
     survey_always(service, publish, shutdown).await?;
     while let Some(ended) = tasks.join_next().await {
         ended.wrap_err("a part of the registrar panicked")??;
+    }
+    Ok(())
+}
+
+/// Tells once a second how things stand.
+async fn watch(ops: Ops, list: watch::Receiver<List>, shutdown: CancellationToken) -> Result<()> {
+    let mut period = time::interval(ops::LOOK_PERIOD);
+    while shutdown.run_until_cancelled(period.tick()).await.is_some() {
+        let report = list.borrow().report();
+        ops.tell(report, Instant::now());
     }
     Ok(())
 }
@@ -191,10 +206,8 @@ fn answer(list: &List, path: &str, query: &str) -> Text {
     let urls = list.urls();
     let mut text = match path {
         "/healthz" | "/livez" => Text::plain("ok\n".to_owned()),
-        "/readyz" => {
-            Text { good: !urls.is_empty(), ..Text::plain(format!("{} nodes\n", urls.len())) }
-        }
-        "/metrics" => Text::plain(list.metrics()),
+        "/readyz" => Text::plain(format!("{} nodes\n", urls.len())).if_good(!urls.is_empty()),
+        "/metrics" => ops::exposition(list.families()),
         // As the registrar before: any other path is the list.
         _ => write(urls, query),
     };
@@ -221,13 +234,24 @@ impl List {
         self.answered.map(|answered| answered.elapsed().as_secs())
     }
 
-    fn metrics(&self) -> String {
-        let age = self.age().map(|age| {
-            format!("# TYPE registrar_age_seconds gauge\nregistrar_age_seconds {age}\n")
-        });
+    fn report(&self) -> Report {
         let nodes = self.urls().len();
-        let age = age.unwrap_or_default();
-        format!("# TYPE registrar_nodes gauge\nregistrar_nodes {nodes}\n{age}")
+        Report {
+            alive: vec![Check::new("registrar", true, "ok")],
+            criteria: vec![Criterion::new("nodes", nodes > 0, format!("{nodes} of at least 1"))],
+            families: self.families(),
+            ..Report::default()
+        }
+    }
+
+    fn families(&self) -> Vec<Family> {
+        let nodes = self.urls().len() as f64;
+        let age = self.age().map(|age| {
+            let help = "Seconds since the service was last asked and answered.";
+            Family::gauge("registrar_age_seconds", help, age as f64)
+        });
+        let nodes = Family::gauge("registrar_nodes", "Bootnodes in the list.", nodes);
+        [nodes].into_iter().chain(age).collect()
     }
 }
 
@@ -245,6 +269,7 @@ fn write(urls: Vec<String>, query: &str) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use secp256k1::SecretKey;
 
     use super::*;
@@ -310,9 +335,10 @@ mod tests {
 
     #[test]
     fn only_a_list_with_nodes_is_ready() {
-        assert!(!answer(&List::default(), "/readyz", "").good);
-        assert!(answer(&of(pods(1)), "/readyz", "").good);
-        assert!(answer(&List::default(), "/healthz", "").good);
+        let status = |list: &List, path| answer(list, path, "").status;
+        assert_eq!(status(&List::default(), "/readyz"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&of(pods(1)), "/readyz"), StatusCode::OK);
+        assert_eq!(status(&List::default(), "/healthz"), StatusCode::OK);
     }
 
     #[test]

@@ -1,4 +1,12 @@
-use std::{io, sync::Arc, thread, time::SystemTime};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::SystemTime,
+};
 
 use consensus::VerifiedBlock;
 use primitives::BlockNumHash;
@@ -32,12 +40,31 @@ enum Command {
     ImportMany(Vec<VerifiedBlock>, oneshot::Sender<Result<ManyImported, BatchError>>),
 }
 
+/// What the chain's thread is doing, for whoever watches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    /// Whether the thread takes commands.
+    pub is_running: bool,
+    /// Whether it is working on one.
+    pub is_busy: bool,
+    /// Grows with each block that it looks at: a busy thread whose steps stand still is stuck.
+    pub steps: u64,
+}
+
+/// What a thread that works leaves behind for [`Pulse`].
+#[derive(Debug, Clone, Default)]
+struct Traces {
+    busy: Arc<AtomicBool>,
+    steps: Arc<AtomicU64>,
+}
+
 /// The chain, as everybody sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ChainHandle {
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<Arc<ChainView>>,
     events: broadcast::Sender<Arc<ChainEvent>>,
+    traces: Traces,
 }
 
 /// The chain's thread, to be joined at the end.
@@ -111,6 +138,16 @@ impl ChainHandle {
         self.view.borrow().clone()
     }
 
+    /// What the chain's thread is doing. Never blocks.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse {
+            is_running: !self.commands.is_closed(),
+            is_busy: self.traces.busy.load(Ordering::Relaxed),
+            steps: self.traces.steps.load(Ordering::Relaxed),
+        }
+    }
+
     /// What changes from now on. Whoever lags too far re-reads the view.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Arc<ChainEvent>> {
@@ -124,27 +161,28 @@ impl ChainHandle {
 ///
 /// When the system refuses a thread.
 pub fn spawn(importer: Importer) -> io::Result<(ChainHandle, ChainThread)> {
-    let (handle, queue, publisher) = ends(importer.view());
+    let traces = Traces { busy: Arc::default(), steps: importer.steps() };
+    let (handle, queue, publisher) = ends(importer.view(), traces.clone());
     let thread = thread::Builder::new()
         .name("chain".into())
-        .spawn(move || run(importer, queue, &publisher))?;
+        .spawn(move || run(importer, queue, &publisher, &traces.busy))?;
     Ok((handle, ChainThread(thread)))
 }
 
 /// A handle, and the ends of what it holds.
-fn ends(view: Arc<ChainView>) -> (ChainHandle, mpsc::Receiver<Command>, Publisher) {
+fn ends(view: Arc<ChainView>, traces: Traces) -> (ChainHandle, mpsc::Receiver<Command>, Publisher) {
     let (commands, queue) = mpsc::channel(IMPORT_QUEUE_MAX);
     let (publish, view) = watch::channel(view);
     let (events, _) = broadcast::channel(EVENT_BACKLOG_MAX);
     let publisher = Publisher { view: publish, events: events.clone() };
-    (ChainHandle { commands, view, events }, queue, publisher)
+    (ChainHandle { commands, view, events, traces }, queue, publisher)
 }
 
 /// A handle that shows what its owner publishes. What it is told to import is refused: there is no
 /// thread.
 #[cfg(feature = "testing")]
 pub(crate) fn threadless(view: Arc<ChainView>) -> (ChainHandle, Publisher) {
-    let (handle, _, publisher) = ends(view);
+    let (handle, _, publisher) = ends(view, Traces::default());
     (handle, publisher)
 }
 
@@ -169,8 +207,10 @@ fn run(
     mut importer: Importer,
     mut queue: mpsc::Receiver<Command>,
     publisher: &Publisher,
+    busy: &AtomicBool,
 ) -> Result<(), ImportError> {
     while let Some(command) = queue.blocking_recv() {
+        busy.store(true, Ordering::Relaxed);
         let now = now();
         let failure = match command {
             Command::Import(block, origin, reply) => {
@@ -188,6 +228,7 @@ fn run(
                 failure
             }
         };
+        busy.store(false, Ordering::Relaxed);
         if let Some(error) = failure {
             return Err(error);
         }

@@ -8,7 +8,13 @@ mod staged;
 mod tests;
 mod unwound;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use consensus::{VerifiedBlock, verify_execution, verify_header, verify_ommers, verify_time};
 use evm::{BlockHashes, ExecutionError};
@@ -25,7 +31,7 @@ use self::{bad::BadBlocks, staged::Staged};
 use crate::{
     ChainEvent, ChainView, ImportError, execute_block,
     fork_choice::{Tip, prefers, retired},
-    metrics::ChainMetrics,
+    metrics::{ChainMetrics, Counts},
     view::{ancestor_hash, ancestors_of},
 };
 
@@ -93,6 +99,8 @@ pub struct Importer {
     unexecuted_bytes: u64,
     events: Vec<ChainEvent>,
     metrics: ChainMetrics,
+    /// Blocks looked at or executed, for whoever watches the thread.
+    steps: Arc<AtomicU64>,
 }
 
 /// A block that passed every rule, not committed yet.
@@ -112,6 +120,15 @@ impl Importer {
     #[must_use]
     pub fn spec(&self) -> Arc<ChainSpec> {
         self.view.spec.clone()
+    }
+
+    /// Counts blocks looked at or executed.
+    pub(crate) fn steps(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.steps)
+    }
+
+    fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What changed since the last call, in order.
@@ -213,6 +230,7 @@ impl Importer {
         origin: Origin,
         now: u64,
     ) -> Result<Imported, ImportError> {
+        self.step();
         let hash = block.block().hash();
         if staged.contains(hash) || self.is_known(hash)? {
             return Ok(Imported::Known);
@@ -252,8 +270,10 @@ impl Importer {
             Some(hash) => Ok(Some(hash)),
             None => Ok(db.canonical_hash(number)?),
         };
+        let started = Instant::now();
         let (receipts, changes) =
             execute_checked(&spec, block.block(), block.senders(), &mut world, &lookup)?;
+        self.metrics.execution_seconds.record(started.elapsed());
         let td = staged.td.child(block.block().header().difficulty);
         self.world = Some((hash, world));
         Ok(executed(block.block(), td, receipts, changes))
@@ -279,6 +299,7 @@ impl Importer {
         now: u64,
         durability: Durability,
     ) -> Result<Imported, ImportError> {
+        self.step();
         let hash = block.block().hash();
         let storage = |error| ImportError::storage(hash, error);
         if self.is_known(hash)? {
@@ -339,6 +360,7 @@ impl Importer {
         let mut world = self.world_after(parent).map_err(|e| ImportError::storage(hash, e))?;
         let from = parent.num_hash();
         let lookup = |number| Ok(ancestor_hash(&self.view.db, from, number)?);
+        let started = Instant::now();
         let (receipts, changes) =
             execute_checked(&self.view.spec, block.block(), block.senders(), &mut world, &lookup)
                 .inspect_err(|error| {
@@ -346,6 +368,7 @@ impl Importer {
                     self.bad.insert(hash, hash);
                 }
             })?;
+        self.metrics.execution_seconds.record(started.elapsed());
         self.world = Some((hash, world));
         Ok(executed(block.block(), td, receipts, changes))
     }
@@ -419,9 +442,11 @@ impl Importer {
         let last = commit.blocks.last().map(|record| record.block.num_hash());
         let hash = last.map_or(B256::ZERO, |id| id.hash);
         let storage = |error| ImportError::storage(hash, error);
-        let stored = commit.blocks.len();
+        let counts = Counts::of(&commit.blocks);
         let head = commit.head.clone();
+        let started = Instant::now();
         let db = self.writer.commit(commit).map_err(storage)?;
+        self.metrics.commit_seconds.record(started.elapsed());
         let view = match &head {
             None => ChainView { db, ..(*self.view).clone() },
             Some(change) => {
@@ -441,7 +466,7 @@ impl Importer {
                 Err(_) => self.world = None,
             }
         }
-        self.metrics.imported_blocks_total.increment(stored as u64);
+        self.metrics.imported(counts);
         self.tell(head, last);
         Ok(())
     }
@@ -451,8 +476,8 @@ impl Importer {
         let event = match head {
             Some(HeadChange { retired, adopted }) => {
                 self.metrics.head_number.set(view.head.number as f64);
-                self.metrics.retired_blocks_total.increment(retired.len() as u64);
                 if !retired.is_empty() {
+                    self.metrics.reorganised(retired.len(), adopted.len());
                     tracing::info!(
                         number = view.head.number,
                         hash = %view.head.hash(),

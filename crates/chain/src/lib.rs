@@ -15,7 +15,7 @@ mod view;
 
 pub use error::{ImportError, OpenError};
 pub use execution::{Outcome, begin_block, execute_block, finish_block};
-pub use handle::{ChainEvent, ChainHandle, ChainThread, spawn};
+pub use handle::{ChainEvent, ChainHandle, ChainThread, Pulse, spawn};
 pub use importer::{
     BatchError, ChainConfig, Imported, Importer, ManyImported, Origin, SIDE_BYTES_MAX,
     SIDE_DEPTH_MAX,

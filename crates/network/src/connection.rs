@@ -8,7 +8,7 @@ use std::{
 
 use alloy_rlp::Bytes;
 use chain::ChainHandle;
-use devp2p::{Capability, DisconnectReason, Local, Outgoing, PeerId, Session};
+use devp2p::{Capability, DisconnectReason, Local, Outgoing, PeerId, Session, Traffic};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -73,6 +73,7 @@ pub(crate) struct Joined {
     pub(crate) identity: Identity,
     pub(crate) status: Status,
     pub(crate) sender: Sender,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// Who a peer is.
@@ -244,7 +245,8 @@ async fn talk(
     let questions = Arc::default();
     let sender =
         Sender { outgoing, stop: stop.clone(), capability, version, snap, questions, answers };
-    let listener = Listener { context, number, sender, incoming };
+    let traffic = session.traffic();
+    let listener = Listener { context, number, sender, incoming, traffic };
     let mut running = std::pin::pin!(session.run(to_send, received, stop));
     let mut listening = std::pin::pin!(listener.run(identity));
     tokio::select! {
@@ -266,6 +268,7 @@ struct Listener<'a> {
     number: SessionId,
     sender: Sender,
     incoming: mpsc::Receiver<devp2p::Message>,
+    traffic: Arc<Traffic>,
 }
 
 impl Listener<'_> {
@@ -279,7 +282,8 @@ impl Listener<'_> {
                 return reason;
             }
         };
-        let joined = Joined { session: self.number, identity, status, sender: self.sender.clone() };
+        let (sender, traffic) = (self.sender.clone(), Arc::clone(&self.traffic));
+        let joined = Joined { session: self.number, identity, status, sender, traffic };
         if self.context.events.send(PeerEvent::Joined(Box::new(joined))).await.is_err() {
             return None;
         }

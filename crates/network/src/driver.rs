@@ -23,7 +23,7 @@ use tokio::{
     sync::{
         OwnedSemaphorePermit,
         broadcast::{self, error::TryRecvError},
-        mpsc, watch,
+        mpsc, oneshot, watch,
     },
     task::{self, JoinSet},
 };
@@ -36,6 +36,7 @@ use crate::{
     SessionId,
     connection::{self, Context, Joined, PeerEvent, Way},
     import::{Importing, Outcome},
+    metrics::NetworkMetrics,
     peers::{PeerInfo, Peers},
     pending::Pending,
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Remove(PeerId),
     /// Whether a node has a place always.
     Trust(PeerId, bool),
+    /// A word, to see that the loop runs.
+    Ping(oneshot::Sender<()>),
 }
 
 /// What a job brought.
@@ -119,6 +122,7 @@ pub(crate) struct Driver {
     /// Hashes of what is new in the pool.
     pub(crate) pooled: broadcast::Receiver<B256>,
     pub(crate) fresh: Fresh,
+    pub(crate) metrics: NetworkMetrics,
     /// The share of the inbox of the message that is worked on. A job that keeps the message's
     /// content takes it along.
     pub(crate) room: Option<OwnedSemaphorePermit>,
@@ -197,6 +201,7 @@ impl Driver {
         } else if !self.pending.admits(address.ip()) {
             tracing::debug!(%address, "Refused caller whose address has too many handshakes");
         } else {
+            self.metrics.accepted_calls_total.increment(1);
             self.connect(Way::In(stream), Some(address));
         }
     }
@@ -237,6 +242,7 @@ impl Driver {
                 self.dialer.on(event, Instant::now(), &mut Vec::new());
                 continue;
             }
+            self.metrics.dials_total.increment(1);
             self.connect(Way::Out { id: node.id, address: node.tcp_address() }, None);
         }
     }
@@ -254,6 +260,10 @@ impl Driver {
                 self.dial(DialEvent::Named(node));
                 self.peers.set_named(node.id, true);
                 self.publish();
+            }
+            // Whoever asked may have left.
+            Command::Ping(answer) => {
+                let _ = answer.send(());
             }
             Command::Trust(id, trusted) => {
                 self.peers.trust(id, trusted);
@@ -358,7 +368,8 @@ impl Driver {
 
     /// Forgets a session that is over, and says whose it was.
     fn forget(&mut self, session: SessionId) -> Option<PeerId> {
-        let peer = self.peers.remove(session)?;
+        let mut peer = self.peers.remove(session)?;
+        self.metrics.carried(peer.carried());
         self.on_event(Event::PeerLeft { peer: session });
         Some(peer.identity.id)
     }
@@ -439,6 +450,7 @@ impl Driver {
     }
 
     fn on_tick(&mut self) {
+        self.metrics.carried(self.peers.carried());
         self.dial(DialEvent::Tick);
         self.on_event(Event::Tick);
         self.announce();
@@ -545,6 +557,7 @@ impl Driver {
         if let Some(peer) = self.peers.with(session) {
             tracing::debug!(peer = ?peer.identity.id, why, "Dropping peer");
             peer.sender.disconnect(reason);
+            NetworkMetrics::dropped(reason);
         }
     }
 

@@ -16,6 +16,7 @@ mod driver;
 pub mod gossip;
 pub mod handshake;
 mod import;
+mod metrics;
 mod node;
 mod peers;
 mod pending;

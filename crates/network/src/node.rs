@@ -8,7 +8,7 @@ use devp2p::{Capability, Dialer, Local, NetRestrict, NodeRecord, PeerId, Protoco
 use secp256k1::SecretKey;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::{
     connection::{Context, ETH, INBOX_KIB_MAX, SNAP, SNAP_VERSION},
     driver::{Command, Driver, Sources},
     import::Importing,
+    metrics::NetworkMetrics,
     peers::{PeerInfo, Peers},
     pending::Pending,
     protocol::{self, SyncProgress},
@@ -107,6 +108,12 @@ impl NetworkHandle {
         self.troubles.borrow().all().to_vec()
     }
 
+    /// Waits until the network's loop says a word; false if it never will.
+    pub async fn answers(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Ping(reply)).await.is_ok() && answer.await.is_ok()
+    }
+
     /// Stays connected to a node. Returns false if too many such wishes wait.
     #[must_use]
     pub fn add(&self, node: NodeRecord) -> bool {
@@ -179,6 +186,7 @@ pub async fn start(
         admitting: Default::default(),
         pooled: pool.changes(),
         fresh: Default::default(),
+        metrics: NetworkMetrics::new(),
         room: None,
         restrict: config.restrict,
         jobs: JoinSet::new(),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devp2p::{Capability, DisconnectReason, PeerId};
+use devp2p::{Capability, DisconnectReason, PeerId, Traffic};
 use primitives::{B256, TotalDifficulty};
 
 use crate::{
@@ -55,6 +55,9 @@ pub(crate) struct Peer {
     pub(crate) head: B256,
     pub(crate) td: TotalDifficulty,
     since: Instant,
+    traffic: Arc<Traffic>,
+    /// Bytes received and sent that were told already.
+    counted: (u64, u64),
     /// The first is being worked on.
     questions: VecDeque<Box<Question>>,
 }
@@ -156,6 +159,8 @@ impl Peers {
             head: joined.status.head,
             td: joined.status.td,
             since: now,
+            traffic: Arc::clone(&joined.traffic),
+            counted: (0, 0),
             questions: VecDeque::new(),
         };
         self.by_id.insert(id, joined.session);
@@ -185,6 +190,12 @@ impl Peers {
         self.by_id.get(&id).copied()
     }
 
+    /// Bytes that all peers have carried since the last call, in and out.
+    pub(crate) fn carried(&mut self) -> (u64, u64) {
+        let carried = self.by_session.values_mut().map(Peer::carried);
+        carried.fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1))
+    }
+
     /// What others may see, in the order of joining.
     pub(crate) fn infos(&self) -> Arc<Vec<PeerInfo>> {
         let mut peers: Vec<_> = self.by_session.iter().collect();
@@ -202,6 +213,13 @@ impl Peer {
         }
         self.questions.push_back(question);
         Ok((self.questions.len() == 1).then(|| (*self.questions[0]).clone()))
+    }
+
+    /// Bytes carried since the last call, in and out.
+    pub(crate) fn carried(&mut self) -> (u64, u64) {
+        let before = self.counted;
+        self.counted = (self.traffic.bytes_in(), self.traffic.bytes_out());
+        (self.counted.0 - before.0, self.counted.1 - before.1)
     }
 
     /// Ends the question that was worked on. The next one, if there is one.

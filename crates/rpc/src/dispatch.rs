@@ -465,8 +465,8 @@ impl Dispatcher {
         } else {
             method.run(params)
         };
-        metrics::histogram!("rpc_request_seconds", "method" => name).record(start.elapsed());
-        within_limit(response)
+        crate::metrics::answered(name, start.elapsed(), 1);
+        counted(name, response)
     }
 
     /// Runs several calls of a method that can do them together.
@@ -498,10 +498,10 @@ impl Dispatcher {
             guarded(name, || run(&params, bytes_max))
         };
         let each = start.elapsed() / u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        metrics::histogram!("rpc_request_seconds", "method" => *name)
-            .record_many(each, calls.len());
-        responses
-            .map_or_else(all_fail, |responses| responses.into_iter().map(within_limit).collect())
+        crate::metrics::answered(name, each, calls.len());
+        let counted = |response| counted(name, response);
+        let responses = responses.unwrap_or_else(all_fail);
+        responses.into_iter().map(counted).collect()
     }
 
     /// Runs it on a thread for heavy work, if there is a place for it.
@@ -525,6 +525,15 @@ impl Dispatcher {
         };
         time::timeout_at(deadline, run).await.unwrap_or(Err(RpcError::TimedOut))
     }
+}
+
+/// The answer as it goes out; what is no result is counted.
+fn counted(name: &'static str, response: MethodResponse) -> MethodResponse {
+    let response = within_limit(response);
+    if response.is_error() {
+        crate::metrics::failed(name);
+    }
+    response
 }
 
 /// Says that an answer is too long in geth's words.

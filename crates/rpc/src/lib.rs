@@ -23,6 +23,7 @@ pub mod dispatch;
 pub mod error;
 mod eth;
 mod methods;
+mod metrics;
 mod miner;
 mod net;
 mod node;
@@ -103,6 +104,7 @@ impl RpcServer {
         node: Node,
         shutdown: CancellationToken,
     ) -> io::Result<Self> {
+        metrics::describe();
         let mut tasks = JoinSet::new();
         let mut http = None;
         if let Some(http_config) = config.http {

@@ -2,6 +2,7 @@
 
 pub(crate) mod branches;
 pub(crate) mod clients;
+pub(crate) mod exposition;
 pub(crate) mod geth;
 pub(crate) mod key;
 pub(crate) mod network;

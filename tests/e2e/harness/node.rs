@@ -1,6 +1,7 @@
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
@@ -145,10 +146,25 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node with HTTP on a free port, and waits until it listens.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with_ops(args, &["--ops.addr", "off"])
+    }
+
+    /// The same, with other flags of probes and metrics.
+    pub(crate) fn start_with_ops(args: &[&str], ops: &[&str]) -> Self {
+        let mut node = Self::spawn(
+            &[args, ops, &["--http", "--http.port", "0"]].concat(),
+            &["--http.api", "admin,eth,net,web3,txpool"],
+        );
+        let address = node.wait_for_address("HTTP server started");
+        node.rpc = Rpc::new(address);
+        node
+    }
+
+    /// Starts a node of any role, and does not wait.
+    pub(crate) fn spawn(args: &[&str], more: &[&str]) -> Self {
         let mut child = Command::new(hematite())
             .args(args)
-            .args(["--http", "--http.port", "0", "--ops.addr", "off"])
-            .args(["--http.api", "admin,eth,net,web3,txpool"])
+            .args(more)
             .envs(ALONE)
             // One dataset for all tests, unless one names another place.
             .env("HEMATITE_ETHASH_DAGDIR", super::dags())
@@ -166,16 +182,19 @@ impl Node {
                 written.more.notify_all();
             }
         });
-        let mut node = Self { child, log, rpc: Rpc::nowhere() };
+        Self { child, log, rpc: Rpc::nowhere() }
+    }
+
+    /// Waits until a line with these words says an address.
+    pub(crate) fn wait_for_address(&mut self, words: &str) -> SocketAddr {
         let mut address = None;
-        node.wait("it listens", START_TIME_MAX, |node| {
-            address = node.logged("HTTP server started").and_then(|line| {
+        self.wait("it listens", START_TIME_MAX, |node| {
+            address = node.logged(words).and_then(|line| {
                 line.split_once("address=")?.1.split_whitespace().next()?.parse().ok()
             });
             address.is_some()
         });
-        node.rpc = Rpc::new(address.expect("it was logged"));
-        node
+        address.expect("it was logged")
     }
 
     /// The process.

@@ -111,7 +111,7 @@ fn has_geths_defaults_under_its_name_and_ours_otherwise() {
     assert_eq!((ours.network_id, ours.mining.threads), (None, None));
     assert_eq!(ours.paths.datadir, Path::new("/root/.hematite"));
     assert_eq!(ours.rpc.tx_fee_cap, Some(1_000_000_000_000_000_000));
-    assert_eq!(ours.ops_addr.as_deref(), Some(":6061"));
+    assert_eq!((ours.ops_addr.as_deref(), ours.ops_addr_given), (Some(":6061"), false));
     let pool = ours.pool;
     assert_eq!((pool.price_limit, pool.price_bump), (1, 10));
     let slots = [pool.account_slots, pool.global_slots, pool.account_queue, pool.global_queue];
@@ -260,6 +260,7 @@ fn reads_back_what_it_dumps() {
         let mut config = config(line);
         std::fs::write(&file, config.to_toml()).unwrap();
         config.datadir_given = config.dev.is_none();
+        config.ops_addr_given = true;
         let name = line.split(' ').next().unwrap();
         let again = try_config(&format!("{name} --config {}", file.display()));
         assert_eq!(again.unwrap_or_else(|e| panic!("{line}: {e:#}\n{}", config.to_toml())), config);

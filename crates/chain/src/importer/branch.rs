@@ -97,6 +97,7 @@ impl Importer {
         let (from, spec) = (root.num_hash(), self.spec());
         let mut done: Vec<Executed> = Vec::with_capacity(branch.len());
         for (index, link) in branch.iter().enumerate() {
+            self.step();
             let hash = link.block.hash();
             let td = match index + 1 == branch.len() {
                 true => tip_td,

@@ -32,7 +32,8 @@ impl Importer {
         let head = db.header(id.hash)?.ok_or_else(|| missing("headers"))?;
         let td = db.td(id.hash)?.ok_or_else(|| missing("td"))?;
         let unexecuted_bytes = db.unexecuted_bytes()?;
-        ChainMetrics::describe();
+        let metrics = ChainMetrics::default();
+        metrics.head_number.set(head.number as f64);
         Ok(Self {
             writer,
             view: Arc::new(ChainView { head, td, db, spec: Arc::new(spec) }),
@@ -41,7 +42,8 @@ impl Importer {
             bad: BadBlocks::default(),
             unexecuted_bytes,
             events: Vec::new(),
-            metrics: ChainMetrics::default(),
+            metrics,
+            steps: Arc::default(),
         })
     }
 }
