@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    dashboard,
     network::{Finding, any_address, configured, finding, follow, node_key, start_discovery},
     nodes,
     plain_http::{self, Answers, Text},
@@ -49,6 +50,7 @@ async fn live(config: &Config) -> Result<()> {
     tasks.spawn(follow(discovery.clone(), sources, name, shutdown.clone()));
     tasks.spawn(nodes::keep(database, discovery.clone(), shutdown.clone()));
     registrar::serve_beside(discovery.clone(), &mut tasks, &shutdown).await;
+    dashboard::serve_beside(&mut tasks, &shutdown).await;
     let listen = SocketAddr::new(any_address(), HTTP_PORT);
     match TcpListener::bind(listen).await {
         Ok(listener) => {

@@ -18,8 +18,8 @@ pub use dashboard::{
     server::{ServeError, serve},
 };
 pub use message::{
-    Block, BlockSeen, FRAME_BYTES_MAX, Hello, Info, MessageError, NodeMessage, Progress,
-    ServerMessage, Stats, Uncle,
+    Block, BlockSeen, DatasetSeen, FRAME_BYTES_MAX, Hello, Info, MessageError, NodeMessage,
+    Progress, ServerMessage, Stats, Uncle,
 };
 pub use reporter::{
     HistoryRequest, Identity, Report, Reporter,

@@ -143,15 +143,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node with HTTP on a free port, and waits until it listens.
-    pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(hematite())
-            .args(args)
-            .args(["--http", "--http.port", "0", "--ops.addr", "off"])
-            .args(["--http.api", "admin,eth,net,web3,txpool"])
-            .envs(ALONE)
-            // One dataset for all tests, unless one names another place.
-            .env("HEMATITE_ETHASH_DAGDIR", super::dags())
+    /// Starts a program whose log is to be read.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -166,7 +160,25 @@ impl Node {
                 written.more.notify_all();
             }
         });
-        let mut node = Self { child, log, rpc: Rpc::nowhere() };
+        Self { child, log, rpc: Rpc::nowhere() }
+    }
+
+    /// Its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Starts a node with HTTP on a free port, and waits until it listens.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(hematite());
+        command
+            .args(args)
+            .args(["--http", "--http.port", "0", "--ops.addr", "off"])
+            .args(["--http.api", "admin,eth,net,web3,txpool"])
+            .envs(ALONE)
+            // One dataset for all tests, unless one names another place.
+            .env("HEMATITE_ETHASH_DAGDIR", super::dags());
+        let mut node = Self::spawn(&mut command);
         let mut address = None;
         node.wait("it listens", START_TIME_MAX, |node| {
             address = node.logged("HTTP server started").and_then(|line| {

@@ -147,6 +147,8 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Ful
     *response.status_mut() = status;
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
+        // A place is for one request: those who wait are not kept out by who may ask again.
+        (header::CONNECTION, "close"),
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -162,7 +162,6 @@ async fn connection(stream: TcpStream, who: (SessionId, SocketAddr), shared: Sha
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PERIOD_MAX)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let served = time::timeout(REQUEST_PERIOD_MAX, serving);
