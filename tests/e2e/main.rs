@@ -12,6 +12,7 @@ mod chains;
 mod conformance;
 mod dags;
 mod damage;
+mod dashboard;
 mod dev;
 mod harness;
 mod interop;

@@ -21,7 +21,7 @@ use crate::{
     bootnode,
     command::account,
     config::{self, Config},
-    datasets, network,
+    dashboard, datasets, ethstats, network,
     open::{engine, is_rolled_back, node_default, open_chain},
     ops::{self, Ops},
     registrar, report, signals,
@@ -45,7 +45,7 @@ pub fn run(config: &Config) -> Result<()> {
     match config.role {
         Some(Role::Bootnode) => return bootnode::run(config),
         Some(Role::Registrar) => return registrar::run(config),
-        Some(Role::Ethstats) => bail!("the role ethstats is not in this build yet"),
+        Some(Role::Ethstats) => return dashboard::run(config),
         Some(Role::Miner | Role::Tx) | None => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -149,6 +149,13 @@ async fn start(
     };
     let parts = watched(config, &chain, network.clone(), miner.clone());
     tasks.spawn(ops::node::watch(ops.clone(), parts, shutdown.clone()));
+    let told = ethstats::Parts {
+        chain: chain.clone(),
+        pool: pool.clone(),
+        miner: miner.clone(),
+        network: network.clone(),
+    };
+    ethstats::start(config, told, id, tasks, shutdown)?;
     let rpc = rpc_node(config, &chain, &pool, miner.clone(), network, keystore);
     let server = match rpc_config(config)? {
         Some(rpc_config) => Some(listen(rpc_config, rpc, shutdown).await?),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    dashboard,
     network::{Finding, any_address, configured, finding, follow, node_key, start_discovery},
     nodes,
     ops::{self, Check, Criterion, Family, Ops, Report},
@@ -59,6 +60,7 @@ async fn live(config: &Config) -> Result<()> {
     tasks.spawn(nodes::keep(database, discovery.clone(), shutdown.clone()));
     tasks.spawn(watch(ops, discovery.clone(), shutdown.clone()));
     registrar::serve_beside(discovery.clone(), &mut tasks, &shutdown).await;
+    dashboard::serve_beside(&mut tasks, &shutdown).await;
     let listen = SocketAddr::new(any_address(), HTTP_PORT);
     match TcpListener::bind(listen).await {
         Ok(listener) => {

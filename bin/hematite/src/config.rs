@@ -182,7 +182,6 @@ impl TryFrom<&Invocation> for Config {
             ops,
         } = node;
         let paths = paths(*personality, node, surroundings)?;
-        refuse_missing_roles(chain.role)?;
         let http_config = rpc::http(http, chain.role, surroundings);
         let ws_config = rpc::ws(ws, http);
         let dev = dev(chain);
@@ -330,13 +329,6 @@ fn paths(personality: Personality, node: &NodeArgs, surroundings: &Surroundings)
         (None, _) => paths.ipc,
     };
     Ok(paths)
-}
-
-fn refuse_missing_roles(role: Option<Role>) -> Result<()> {
-    match role {
-        None | Some(Role::Miner | Role::Tx | Role::Bootnode | Role::Registrar) => Ok(()),
-        Some(Role::Ethstats) => bail!("the role ethstats is not in this build"),
-    }
 }
 
 fn genesis(chain: &ChainArgs, surroundings: &Surroundings) -> Result<Option<GenesisSource>> {

@@ -49,7 +49,8 @@ pub fn client_version(identity: Option<&str>) -> String {
     format!("Hematite{identity}/v{version}-stable/{os}-{arch}/rustc{rust}")
 }
 
-fn go_arch() -> &'static str {
+/// The processor, as Go calls it.
+pub(crate) fn go_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -40,7 +40,8 @@ pub fn next_difficulty(spec: &ChainSpec, timestamp: u64, parent: &Header) -> U25
 }
 
 /// How many blocks the ice age is put off in a block of this number; `None` before Byzantium.
-fn bomb_delay(spec: &ChainSpec, number: u64) -> Option<u64> {
+#[must_use]
+pub fn bomb_delay(spec: &ChainSpec, number: u64) -> Option<u64> {
     const NEWEST_FIRST: [(Hardfork, u64); 6] = [
         (Hardfork::GrayGlacier, 11_400_000),
         (Hardfork::ArrowGlacier, 10_700_000),

@@ -27,7 +27,7 @@ pub use dao::{
     DAO_EXTRA_DATA, DAO_EXTRA_RANGE, DAO_REFUND_CONTRACT, dao_drain_list, dao_extra_data,
     is_dao_transition,
 };
-pub use difficulty::{DIFFICULTY_MIN, next_difficulty};
+pub use difficulty::{DIFFICULTY_MIN, bomb_delay, next_difficulty};
 pub use engine::{Engine, VerifiedBlock};
 pub use error::{InvalidBlock, InvalidSender};
 pub use gas::{GAS_LIMIT_MAX, GAS_LIMIT_MIN, next_base_fee, next_gas_limit};

@@ -162,12 +162,19 @@ impl Node {
 
     /// Starts a node of any role, and does not wait.
     pub(crate) fn spawn(args: &[&str], more: &[&str]) -> Self {
-        let mut child = Command::new(hematite())
-            .args(args)
-            .args(more)
-            .envs(ALONE)
-            // One dataset for all tests, unless one names another place.
-            .env("HEMATITE_ETHASH_DAGDIR", super::dags())
+        Self::launch(
+            Command::new(hematite())
+                .args(args)
+                .args(more)
+                .envs(ALONE)
+                // One dataset for all tests, unless one names another place.
+                .env("HEMATITE_ETHASH_DAGDIR", super::dags()),
+        )
+    }
+
+    /// Starts a program whose log is to be read.
+    pub(crate) fn launch(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

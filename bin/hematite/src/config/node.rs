@@ -152,6 +152,10 @@ pub(super) fn network(
         netrestrict,
         ethstats,
     } = args;
+    let ethstats = ethstats.clone().filter(|url| !url.expose().is_empty());
+    if let Some(url) = &ethstats {
+        url.expose().parse::<::ethstats::Target>()?;
+    }
     let nodekey = given(nodekey);
     ensure!(
         nodekey.is_none() || nodekeyhex.is_none(),
@@ -175,7 +179,7 @@ pub(super) fn network(
         // Whoever asks a bootnode may speak either.
         discovery_v5: discovery_v5.unwrap_or(role == Some(Role::Bootnode)),
         netrestrict: list(netrestrict.as_deref()),
-        ethstats: ethstats.clone().filter(|url| !url.expose().is_empty()),
+        ethstats,
     })
 }
 

@@ -132,7 +132,7 @@ fn lets_flags_win_over_the_role() {
     let tx = config("hematite --role tx");
     assert_eq!((tx.http, tx.ws, tx.mining.enabled), (None, None, false));
     assert_eq!(config("hematite --role bootnode").network.discovery_port, 30_301);
-    assert_eq!(error("hematite --role ethstats"), "the role ethstats is not in this build");
+    assert_eq!(config("hematite --role ethstats").network.ethstats, None);
 }
 
 #[test]
@@ -265,6 +265,13 @@ fn reads_back_what_it_dumps() {
         let again = try_config(&format!("{name} --config {}", file.display()));
         assert_eq!(again.unwrap_or_else(|e| panic!("{line}: {e:#}\n{}", config.to_toml())), config);
     }
+}
+
+#[test]
+fn refuses_a_dashboards_url_without_showing_its_secret() {
+    let said = error("hematite --ethstats miner:hidden@");
+    let form = "should be nodename:secret@host:port";
+    assert_eq!(said, format!("invalid netstats url: \"miner:***@\", {form}"));
 }
 
 #[test]
