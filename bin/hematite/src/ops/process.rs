@@ -114,6 +114,12 @@ impl Usage {
     }
 }
 
+/// Time that this process has spent on processors, in seconds.
+#[must_use]
+pub fn cpu_seconds() -> Option<f64> {
+    Usage::below(Path::new("/proc")).cpu_seconds
+}
+
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
