@@ -1,9 +1,10 @@
 //! The dashboard: our nodes and real geth report to it, and many look at it.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    process::Command,
+    path::PathBuf,
+    process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,6 +17,7 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
+    clients,
     geth::Geth,
     node::{ALONE, Node, fail, hematite},
     random::is_long,
@@ -187,6 +189,46 @@ fn a_dashboard_that_is_down_or_misnamed_is_told_of_in_words() {
     node.stop_well();
     fail(&["--dev", "--ethstats", "n:s"], 2, &["invalid netstats url: \"n:***\""]);
     fail(&["--role", "ethstats"], 2, &["WS_SECRET is not set"]);
+}
+
+/// What a browser said, one line of JSON.
+fn said(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> Value {
+    let line = lines.next().expect("the browser sees the page").expect("it is text");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn a_real_browser_shows_the_network_as_it_changes_and_says_when_the_dashboard_is_dead() {
+    // A name that would be a picture, if it were not shown as text.
+    const NAME: &str = "<img src=x onerror=alert(1)>";
+    let mut dashboard = Dashboard::start();
+    let flag = dashboard.flag(NAME, SECRET);
+    let node = Node::start(&["--dev", "--dev.period", "1", &flag]);
+    dashboard.wait_for(NAME, TIME_MAX, |shown| shown["block"]["number"].as_u64() >= Some(4));
+    let url = format!("http://127.0.0.1:{}/", dashboard.port);
+    let pictures = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os("HEMATITE_PICTURES");
+    let folder = folder.map_or_else(|| pictures.path().to_owned(), PathBuf::from);
+    let mut browser = clients::browser(&url, &folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    let mut lines = BufReader::new(browser.stdout.take().expect("it is a pipe")).lines();
+    let seen = said(&mut lines);
+    assert_eq!(seen["rows"], json!([NAME]), "{seen}");
+    assert_eq!(seen["marked"], true, "a new block came without a reload: {seen}");
+    assert!(seen["told"][0].as_str().unwrap().starts_with(NAME), "{seen}");
+    assert_eq!((&seen["images"], &seen["overflow"]), (&json!(0), &json!(0)), "{seen}");
+    assert_eq!(seen["nameless"], json!([]), "a screen reader has a name for everything: {seen}");
+    assert_eq!(seen["hosts"], json!([format!("127.0.0.1:{}", dashboard.port)]), "{seen}");
+    assert_eq!(seen["trouble"], json!([]), "{seen}");
+    drop(dashboard.node.kill());
+    writeln!(browser.stdin.take().expect("it is a pipe"), "dead").expect("it waits");
+    let said = said(&mut lines);
+    assert!(said.as_str().unwrap().contains("No connection to the dashboard"), "{said}");
+    assert!(browser.wait().expect("the child is ours").success());
+    drop(node);
 }
 
 /// A page: how long blocks took from the dashboard to it, at most.

@@ -146,14 +146,14 @@ export function whole(number) {
 }
 
 /** A number with three digits and a prefix. */
-export function short(number, unit = "") {
+export function short(number, unit = "", more = 0) {
   if (number === null || number === undefined || !Number.isFinite(Number(number))) return "–";
   let value = Number(number);
   const prefixes = ["", "k", "M", "G", "T", "P", "E", "Z"];
   let i = 0;
   while (Math.abs(value) >= 1000 && i < prefixes.length - 1) { value /= 1000; i++; }
   const digits = i === 0 ? (Number.isInteger(value) ? 0 : 1) : value < 10 ? 2 : value < 100 ? 1 : 0;
-  return `${value.toFixed(digits)} ${prefixes[i]}${unit}`.trim();
+  return `${value.toFixed(i === 0 ? digits : digits + more)} ${prefixes[i]}${unit}`.trim();
 }
 
 /** A time that passed, in the largest units that matter. */

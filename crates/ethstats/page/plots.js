@@ -1,7 +1,6 @@
 // Plots as SVG, without a library. Every text goes in as text.
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 44;
 const BOTTOM = 16;
 const TOP = 6;
 
@@ -22,6 +21,15 @@ function ticks(most) {
   for (let v = 0; v <= most + step * 0.001 || out.length < 2; v += step) out.push(v);
   if (out.at(-1) < most) out.push(out.at(-1) + step);
   return out;
+}
+
+/** Writes the steps of an axis with as many digits as they need to differ. */
+function written(steps, unit) {
+  for (let digits = 0; digits < 8; digits++) {
+    const texts = steps.map((value) => unit(value, digits));
+    if (new Set(texts).size === steps.length) return texts;
+  }
+  return steps.map((value) => unit(value));
 }
 
 /**
@@ -49,15 +57,17 @@ export function plot(figure, points, { kind = "bars", format, summary, choose, m
   const steps = ticks(high - base).map((v) => v + base);
   const top = Math.max(steps.at(-1), high) - base || 1;
   const y = (value) => TOP + (height - TOP - BOTTOM) * (1 - (value - base) / top);
-  const slot = (width - LEFT - 4) / points.length;
-  const x = (i) => LEFT + slot * i;
+  const texts = unit ? written(steps, unit) : steps.map(format);
+  const left = Math.max(36, 10 + 6.3 * Math.max(...texts.map((one) => one.length)));
+  const slot = (width - left - 4) / points.length;
+  const x = (i) => left + slot * i;
   const picture = svg("svg", { width, height, role: "img", "aria-label": summary });
-  for (const value of steps) {
-    picture.append(svg("line", { class: "grid", x1: LEFT, x2: width, y1: y(value), y2: y(value) }));
-    picture.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, (unit ?? format)(value)));
+  for (const [i, value] of steps.entries()) {
+    picture.append(svg("line", { class: "grid", x1: left, x2: width, y1: y(value), y2: y(value) }));
+    picture.append(svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, texts[i]));
   }
   const [first, last] = ends ?? [points[0].label, points.at(-1).label];
-  picture.append(svg("text", { x: LEFT, y: height - 3 }, first));
+  picture.append(svg("text", { x: left, y: height - 3 }, first));
   picture.append(svg("text", { x: width - 2, y: height - 3, "text-anchor": "end" }, last));
   if (kind === "line") {
     const path = points.map((point, i) => `${i ? "L" : "M"}${(x(i) + slot / 2).toFixed(1)} ${y(point.value).toFixed(1)}`);
@@ -70,7 +80,7 @@ export function plot(figure, points, { kind = "bars", format, summary, choose, m
       picture.append(svg("rect", { class: soft ? "bar soft" : "bar", x: x(i) + gap / 2, y: y(base) - tall, width: Math.max(1, slot - gap), height: tall }));
     });
   }
-  if (mean !== null) picture.append(svg("line", { class: "mean", x1: LEFT, x2: width, y1: y(mean), y2: y(mean) }));
+  if (mean !== null) picture.append(svg("line", { class: "mean", x1: left, x2: width, y1: y(mean), y2: y(mean) }));
   const rest = output.dataset.rest = points.at(-1).rest ?? format(points.at(-1).value);
   output.textContent = rest;
   points.forEach((point, i) => {

@@ -79,13 +79,13 @@ export function plots(network, choose) {
   const last = blocks.at(-1);
   const of = (value) => blocks.map((block) => ({ value: value(block), label: label(block), key: block.hash }));
   plot(figure("difficulty"), of((block) => Number(block.difficulty)), {
-    kind: "line", from: "auto", format: whole, unit: (v) => short(v), choose, summary: `Difficulty of the newest blocks: now ${last ? whole(Number(last.difficulty)) : "unknown"}`,
+    kind: "line", from: "auto", format: whole, unit: (v, more) => short(v, "", more), choose, summary: `Difficulty of the newest blocks: now ${last ? whole(Number(last.difficulty)) : "unknown"}`,
   });
   const newest = blocks.slice(-50);
   const bars = (value) => newest.map((block) => ({ value: value(block), label: label(block), key: block.hash }));
   plot(figure("transactions"), bars((block) => block.transactions), { format: whole, choose, summary: "Transactions of the newest 50 blocks" });
-  plot(figure("gas"), bars((block) => block.gasUsed), { format: whole, unit: (v) => short(v), choose, summary: "Gas used by the newest 50 blocks" });
-  plot(figure("limit"), of((block) => block.gasLimit), { kind: "line", from: "auto", format: whole, unit: (v) => short(v), choose, summary: "Gas limit of the newest blocks" });
+  plot(figure("gas"), bars((block) => block.gasUsed), { format: whole, unit: (v, more) => short(v, "", more), choose, summary: "Gas used by the newest 50 blocks" });
+  plot(figure("limit"), of((block) => block.gasLimit), { kind: "line", from: "auto", format: whole, unit: (v, more) => short(v, "", more), choose, summary: "Gas limit of the newest blocks" });
   const groups = new Map();
   for (const block of network.best) {
     const group = Math.floor(block.number / UNCLE_BLOCKS);
@@ -192,7 +192,9 @@ function lay(network) {
 /** The newest blocks as a tree. */
 export function tree(network, choose) {
   const host = document.getElementById("tree");
-  const atEnd = host.scrollLeft + host.clientWidth >= host.scrollWidth - 30 || !host.firstChild;
+  const width = Number(host.dataset.width ?? 0);
+  const atEnd = host.scrollLeft + width >= host.scrollWidth - 30 || !host.firstChild;
+  host.dataset.width = host.clientWidth;
   const focused = document.activeElement?.dataset?.hash;
   const { cells, byHash, lowest, lanes } = lay(network);
   if (!cells.length) {
@@ -244,10 +246,11 @@ export function tree(network, choose) {
 export function reorgs(network) {
   const items = network.reorgs.slice(0, 8).map((reorg) => {
     const depth = reorg.depth === 1 ? "1 block" : `${reorg.depth} blocks`;
-    const who = reorg.count > reorg.nodes.length ? `${reorg.nodes.join(", ")} and ${reorg.count - reorg.nodes.length} more` : reorg.nodes.join(", ");
+    const named = reorg.nodes.slice(0, 3).join(", ");
+    const who = reorg.count > 3 ? `${named} and ${reorg.count - 3} more` : named;
     return make("li", {},
       make("span", { class: "mono", text: clock(reorg.at) }),
-      ` #${reorg.from.number} ${shortHash(reorg.from.hash)} → #${reorg.to.number} ${shortHash(reorg.to.hash)}, ${depth} left, by ${who}`);
+      ` #${reorg.from.number} ${shortHash(reorg.from.hash)} → #${reorg.to.number} ${shortHash(reorg.to.hash)}, ${depth} dropped, by ${who}`);
   });
   if (!items.length) items.push(make("li", { class: "hint", text: "none since this dashboard started" }));
   document.getElementById("reorgs").replaceChildren(...items);
@@ -356,7 +359,7 @@ export class Table {
       cells[column.key] = cell;
       row.append(cell);
     }
-    const pin = make("button", { type: "button", class: "pin", text: "★" });
+    const pin = make("button", { type: "button", class: "pin" });
     pin.addEventListener("click", () => {
       if (!this.pinned.delete(id)) this.pinned.add(id);
       keep("pinned", [...this.pinned].slice(0, 200));
@@ -379,6 +382,7 @@ export class Table {
     setText(cells.name, node.name);
     cells.name.title = [`pod ${node.name}`, node.node, `network ${node.net}`, node.protocol, `port ${node.port}`, `${node.os} ${node.osVersion}`, `from ${node.address}`, `API ${node.api}`, `reporter ${node.client}`, node.contact].filter(Boolean).join("\n");
     pin.setAttribute("aria-pressed", String(this.pinned.has(node.id)));
+    setText(pin, this.pinned.has(node.id) ? "★" : "☆");
     pin.setAttribute("aria-label", `Pin ${node.name}`);
     const [client, version] = node.node.split("/");
     setText(cells.type, [client, version].filter(Boolean).join(" ") || "–");

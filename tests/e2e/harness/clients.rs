@@ -28,6 +28,14 @@ fn last_line(command: Command) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{called}: {error}: {line}"))
 }
 
+/// A real Chromium that looks at a dashboard, and leaves pictures in a folder: its first line is
+/// what it saw, and after a line on its input it says what the page says without a dashboard.
+pub(crate) fn browser(url: &str, folder: &Path) -> Command {
+    let mut command = Command::new(installed(cache().join("venv/web3-7/bin/python")));
+    command.arg(script("dashboard.py")).arg(url).arg(folder);
+    command
+}
+
 /// The book's notebook, with the book's web3.py 5.9.
 pub(crate) fn notebook(args: &[&str]) -> Value {
     python("web3-5", "notebook.py", args)

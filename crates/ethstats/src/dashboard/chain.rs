@@ -173,7 +173,9 @@ impl Chain {
             while left.next_if(|other| other.seen.number > kept.seen.number).is_some() {}
             let other = left.peek()?;
             if other.seen.hash == kept.seen.hash {
-                return (kept.seen.hash != from).then_some((kept.seen.number, old));
+                // Back to an ancestor is an old word that came late, not another branch.
+                let is_other = kept.seen.hash != from && kept.seen.hash != to;
+                return is_other.then_some((kept.seen.number, old));
             }
         }
         None
