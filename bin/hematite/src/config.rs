@@ -182,7 +182,7 @@ impl TryFrom<&Invocation> for Config {
         let paths = paths(*personality, node, surroundings)?;
         refuse_missing_roles(chain.role)?;
         let http_config = rpc::http(http, chain.role, surroundings);
-        let ws_config = rpc::ws(ws, http);
+        let ws_config = rpc::ws(ws, http)?;
         let dev = dev(chain);
         let genesis = genesis(chain, surroundings)?;
         let rpc_limits = rpc::limits(rpc, *personality)?;

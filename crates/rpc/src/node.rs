@@ -52,8 +52,8 @@ pub struct Node {
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) node: Node,
-    pub(crate) filters: Filters,
-    pub(crate) oracle: Oracle,
+    pub(crate) filters: Arc<Filters>,
+    pub(crate) oracle: Arc<Oracle>,
     /// Namespaces that are exposed.
     pub(crate) modules: Vec<String>,
 }

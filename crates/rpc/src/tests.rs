@@ -5,6 +5,7 @@ mod calls;
 mod filters;
 mod mining;
 mod transactions;
+mod transports;
 
 use std::sync::Arc;
 

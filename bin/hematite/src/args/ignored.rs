@@ -79,7 +79,6 @@ pub(crate) const IGNORED: [(&str, bool); 127] = [
     ("graphql.corsdomain", true),
     ("graphql.vhosts", true),
     ("http.rpcprefix", true),
-    ("ws.rpcprefix", true),
     ("authrpc.addr", true),
     ("authrpc.port", true),
     ("authrpc.vhosts", true),

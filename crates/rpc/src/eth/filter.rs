@@ -91,7 +91,7 @@ impl Filters {
 }
 
 fn id(raw: &serde_json::value::RawValue) -> Result<u128, String> {
-    let text = parse::string(raw)?;
+    let text = parse::rpc_id(raw)?;
     let digits = text.strip_prefix("0x").unwrap_or(&text);
     // What is no id is the id of no filter.
     Ok(u128::from_str_radix(digits, 16).unwrap_or(0))
@@ -101,11 +101,7 @@ fn new_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     let view = api.node.chain.view();
     let query = params.required(query)?;
     params.end()?;
-    if let Range::Between(BlockTag::Number(from), BlockTag::Number(to)) = query.range
-        && from > to
-    {
-        return Err(RpcError::refused("invalid from and to block combination: from > to"));
-    }
+    check_range(&query)?;
     api.filters.install(Kind::Logs { last: view.head_id(), query }, Instant::now())
 }
 
@@ -163,9 +159,35 @@ fn filter_logs(api: &Api, params: &mut Params<'_>) -> Result<Vec<RpcLog>, RpcErr
     search(api, &view, &query.ok_or_else(|| RpcError::refused("filter not found"))?)
 }
 
+/// geth's rule for what is to come: the end may not be before the beginning, in time.
+pub(crate) fn check_range(query: &Query) -> Result<(), RpcError> {
+    use BlockTag::{Earliest, Finalized, Latest, Number, Pending, Safe};
+
+    let Range::Between(from, to) = query.range else { return Ok(()) };
+    let is_fine = match (from, to) {
+        (Number(from), Number(to)) => from <= to,
+        (Earliest, Earliest | Number(_))
+        | (Number(0), Earliest)
+        | (Earliest | Number(_) | Latest, Latest | Pending)
+        | (Pending, Pending) => true,
+        (Number(_) | Latest | Pending, Earliest)
+        | (Latest | Pending, Number(_))
+        | (Pending, Latest)
+        | (Safe | Finalized, _)
+        | (_, Safe | Finalized) => false,
+    };
+    if is_fine {
+        return Ok(());
+    }
+    Err(RpcError::refused("invalid from and to block combination: from > to"))
+}
+
 /// From a block that was canonical once to the head: what was retired, highest first, and the last
 /// number that both have in common.
-fn retired(view: &ChainView, last: BlockNumHash) -> Result<(Vec<SealedHeader>, u64), RpcError> {
+pub(crate) fn retired(
+    view: &ChainView,
+    last: BlockNumHash,
+) -> Result<(Vec<SealedHeader>, u64), RpcError> {
     let mut retired = Vec::new();
     let mut at = last;
     while view.db.canonical_hash(at.number).map_err(RpcError::storage)? != Some(at.hash) {
@@ -232,7 +254,7 @@ impl Query {
         (first, end)
     }
 
-    fn is_wanted(&self, number: u64) -> bool {
+    pub(crate) fn is_wanted(&self, number: u64) -> bool {
         let (first, end) = self.wanted();
         (first..=end).contains(&number)
     }
