@@ -20,3 +20,4 @@ mod kills;
 mod kills_of_imports;
 mod network;
 mod state_sync;
+mod subscriptions;

@@ -1,11 +1,12 @@
 //! What all transports have in common: one node, one set of filters, one set of limits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::{
     HttpConfig, Node, WsConfig,
     budget::Budget,
     dispatch::{DispatchLimits, Dispatcher, Methods},
+    doors::Doors,
     eth::{fees::Oracle, filter::Filters},
     feed::Feed,
     methods::{self, NAMESPACES},
@@ -24,12 +25,19 @@ pub(crate) struct Interface {
     feed: Arc<Feed>,
     bodies: Arc<Budget>,
     limits: ServerLimits,
+    /// For the methods that open and close them.
+    doors: Weak<Doors>,
     /// Without methods; it holds what all dispatchers share.
     dispatcher: Dispatcher,
 }
 
 impl Interface {
-    pub(crate) fn new(node: Node, limits: ServerLimits, dispatch: DispatchLimits) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        limits: ServerLimits,
+        dispatch: DispatchLimits,
+        doors: Weak<Doors>,
+    ) -> Self {
         let feed = Feed::new(node.chain.clone(), node.pool.clone(), node.network.clone());
         Self {
             node,
@@ -38,8 +46,14 @@ impl Interface {
             feed: Arc::new(feed),
             bodies: Arc::new(Budget::new(BODIES_BYTES_MAX)),
             limits,
+            doors,
             dispatcher: Dispatcher::new(Methods::default(), dispatch),
         }
+    }
+
+    /// How much connections may cost.
+    pub(crate) const fn limits(&self) -> ServerLimits {
+        self.limits
     }
 
     /// What subscribers are told.
@@ -84,6 +98,7 @@ impl Interface {
             node: self.node.clone(),
             filters: Arc::clone(&self.filters),
             oracle: Arc::clone(&self.oracle),
+            doors: self.doors.clone(),
             modules: modules.into_iter().filter(|name| name != "rpc").collect(),
         });
         self.dispatcher.with_methods(methods::methods(&api))

@@ -20,6 +20,7 @@ mod admin;
 mod budget;
 mod convert;
 pub mod dispatch;
+mod doors;
 pub mod error;
 mod eth;
 mod feed;
@@ -42,15 +43,15 @@ mod tests;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use dispatch::DispatchLimits;
+use doors::Doors;
 pub use feed::CHANGES_MAX;
 use interface::Interface;
 pub use methods::NAMESPACES;
 pub use node::Node;
-use server::{Door, IpcListener, Listener};
+use server::IpcListener;
 pub use server::{Hosts, IpcError, ServerLimits, SessionLimits};
 
 /// What HTTP and WebSocket expose when nothing else is said.
@@ -142,9 +143,7 @@ pub enum StartError {
 /// The running interface.
 #[derive(Debug)]
 pub struct RpcServer {
-    http: Option<SocketAddr>,
-    ws: Option<SocketAddr>,
-    tasks: JoinSet<()>,
+    doors: Arc<Doors>,
 }
 
 impl RpcServer {
@@ -159,36 +158,28 @@ impl RpcServer {
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
         let RpcConfig { http, ws, ipc, server: limits, dispatch } = config;
-        let interface = Interface::new(node, limits, dispatch);
-        let mut listeners = Vec::new();
+        // First, because only this one tells whether another node is there.
         let ipc = match ipc {
             Some(path) => Some(IpcListener::bind(&path).await?),
             None => None,
         };
-        let (http, ws) = listen(&interface, http, ws, &mut listeners).await?;
-        if let Some(listener) = ipc {
-            tracing::info!(url = %listener.path().display(), "IPC endpoint opened");
-            let everything = NAMESPACES.map(str::to_owned).to_vec();
-            listeners.push(Listener::Ipc(listener, interface.sessions(everything, "IPC")));
-        }
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(interface.feed()).run(shutdown.clone()));
-        for listener in listeners {
-            tasks.spawn(server::serve(listener, limits, shutdown.clone()));
-        }
-        Ok(Self { http, ws, tasks })
+        let doors = Arc::new_cyclic(|doors| {
+            Doors::new(Interface::new(node, limits, dispatch, doors.clone()), shutdown)
+        });
+        doors.open(http, ws, ipc, NAMESPACES.map(str::to_owned).to_vec())?;
+        Ok(Self { doors })
     }
 
     /// Where HTTP listens.
     #[must_use]
-    pub const fn http_address(&self) -> Option<SocketAddr> {
-        self.http
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.doors.http_address()
     }
 
     /// Where WebSocket is spoken.
     #[must_use]
-    pub const fn ws_address(&self) -> Option<SocketAddr> {
-        self.ws
+    pub fn ws_address(&self) -> Option<SocketAddr> {
+        self.doors.ws_address()
     }
 
     /// Waits until the server has stopped and its connections are closed.
@@ -196,50 +187,10 @@ impl RpcServer {
     /// # Panics
     ///
     /// When the accept loop did: a broken invariant.
-    pub async fn stopped(mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
+    pub async fn stopped(self) {
+        let mut tasks = self.doors.take_tasks();
+        while let Some(ended) = tasks.join_next().await {
             ended.expect("the accept loop does not panic");
         }
     }
-}
-
-/// Opens what TCP listeners there are to be. One address serves both.
-async fn listen(
-    interface: &Interface,
-    http: Option<HttpConfig>,
-    ws: Option<WsConfig>,
-    listeners: &mut Vec<Listener>,
-) -> Result<(Option<SocketAddr>, Option<SocketAddr>), StartError> {
-    let http_address = http.as_ref().map(|http| http.address);
-    let ws_address = ws.as_ref().map(|ws| ws.address);
-    let is_shared = http_address == ws_address && http_address.is_some_and(|it| it.port() != 0);
-    let mut websocket = ws.map(|ws| interface.websocket(ws));
-    let (mut http_bound, mut ws_bound) = (None, None);
-    if let (Some(http), Some(address)) = (http, http_address) {
-        let failed = |source| StartError::Http { address, source };
-        let (listener, bound) = bind(address).await.map_err(failed)?;
-        tracing::info!(address = %bound, "HTTP server started");
-        let service = Some(interface.http(http));
-        let door = Door { http: service, websocket: websocket.take_if(|_| is_shared) };
-        listeners.push(Listener::Tcp(listener, Arc::new(door)));
-        http_bound = Some(bound);
-        ws_bound = http_bound.filter(|_| is_shared);
-    }
-    if let (Some(websocket), Some(address)) = (websocket, ws_address) {
-        let failed = |source| StartError::Ws { address, source };
-        let (listener, bound) = bind(address).await.map_err(failed)?;
-        let door = Door { http: None, websocket: Some(websocket) };
-        listeners.push(Listener::Tcp(listener, Arc::new(door)));
-        ws_bound = Some(bound);
-    }
-    if let Some(address) = ws_bound {
-        tracing::info!(url = format!("ws://{address}"), "WebSocket enabled");
-    }
-    Ok((http_bound, ws_bound))
-}
-
-async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
 }

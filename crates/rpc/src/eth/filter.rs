@@ -16,7 +16,7 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use super::logs::{LOGS_MAX, Query, Range, Search, query, search};
 use crate::{
-    convert::RpcLog,
+    convert::{RpcLog, RpcTransaction},
     error::RpcError,
     methods::Table,
     node::Api,
@@ -26,6 +26,8 @@ use crate::{
 
 /// Filters at once, of all clients together.
 const FILTERS_MAX: usize = 10_000;
+/// So many new filters after which the forgotten ones are looked for.
+const SWEEP_INTERVAL: usize = 100;
 /// A filter that is not polled for so long is forgotten.
 const FILTER_LIFETIME: Duration = Duration::from_secs(300);
 /// Hashes of one answer.
@@ -44,7 +46,7 @@ pub(crate) fn register(table: &mut Table) {
 enum Kind {
     Blocks { last: BlockNumHash },
     Logs { last: BlockNumHash, query: Query },
-    Pending { changes: broadcast::Receiver<B256> },
+    Pending { changes: broadcast::Receiver<B256>, whole: bool },
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Filters {
 
     fn install(&self, kind: Kind, now: Instant) -> Result<String, RpcError> {
         let mut filters = self.lock();
-        if filters.len() >= FILTERS_MAX {
+        if filters.len().is_multiple_of(SWEEP_INTERVAL) {
             filters.retain(|_, filter| now.duration_since(filter.polled) < FILTER_LIFETIME);
         }
         if filters.len() >= FILTERS_MAX {
@@ -112,9 +114,10 @@ fn new_block_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcErr
 }
 
 fn new_pending_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
-    params.optional(parse::boolean)?;
+    let whole = params.optional(parse::boolean)?.unwrap_or(false);
     params.end()?;
-    api.filters.install(Kind::Pending { changes: api.node.pool.changes() }, Instant::now())
+    let changes = api.node.pool.changes();
+    api.filters.install(Kind::Pending { changes, whole }, Instant::now())
 }
 
 fn uninstall(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
@@ -129,6 +132,7 @@ fn uninstall(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
 enum Changes {
     Hashes(Vec<B256>),
     Logs(Vec<RpcLog>),
+    Objects(Vec<RpcTransaction>),
 }
 
 fn changes(api: &Api, params: &mut Params<'_>) -> Result<Changes, RpcError> {
@@ -139,7 +143,14 @@ fn changes(api: &Api, params: &mut Params<'_>) -> Result<Changes, RpcError> {
     let changes = match &mut filter.kind {
         Kind::Blocks { last } => new_blocks(&view, last).map(Changes::Hashes),
         Kind::Logs { last, query } => new_logs(&view, last, query).map(Changes::Logs),
-        Kind::Pending { changes } => Ok(Changes::Hashes(new_transactions(changes))),
+        Kind::Pending { changes, whole: false } => Ok(Changes::Hashes(new_transactions(changes))),
+        Kind::Pending { changes, whole: true } => {
+            let pooled = new_transactions(changes).into_iter();
+            let pooled = pooled.filter_map(|hash| api.node.pool.get(hash));
+            Ok(Changes::Objects(
+                pooled.map(|tx| RpcTransaction::pooled(&tx.tx, tx.sender)).collect(),
+            ))
+        }
     };
     filter.polled = Instant::now();
     api.filters.put_back(id, filter);

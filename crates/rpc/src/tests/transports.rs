@@ -80,7 +80,7 @@ impl Served {
 
 /// A client that blocks, as most do; what it does runs beside the server.
 enum Socket {
-    Ws(WebSocket<Blocking>),
+    Ws(Box<WebSocket<Blocking>>),
     Ipc { socket: UnixStream, input: Vec<u8> },
 }
 
@@ -126,7 +126,7 @@ impl Client {
             let socket = Blocking::connect(address).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             let (socket, _) = client(format!("ws://{address}/"), socket).unwrap();
-            Self(Some(Socket::Ws(socket)))
+            Self(Some(Socket::Ws(Box::new(socket))))
         };
         spawn_blocking(connect).await.unwrap()
     }
@@ -269,6 +269,32 @@ async fn one_port_serves_http_and_websocket() {
     assert_eq!(ws.error("eth_chainId", json!([])).await.0, -32601);
     let over_http = super::post(free, r#"{"id":1,"method":"eth_chainId"}"#).await;
     assert_eq!(over_http["result"], "0x539");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_opens_and_closes_listeners() {
+    let served = Served::with(|config| config.http = None).await;
+    let mut ipc = served.ipc().await;
+    let start = json!(["127.0.0.1", 0, null, "web3,nothing"]);
+    assert_eq!(ipc.result("admin_startHTTP", start.clone()).await, true);
+    let address = served.server.http_address().unwrap();
+    let call = r#"{"id":1,"method":"rpc_modules"}"#;
+    let answer = super::post(address, call).await;
+    assert_eq!(answer["result"], json!({"rpc": "1.0", "web3": "1.0"}));
+    let running = format!("HTTP server already running on {address}");
+    assert_eq!(ipc.error("admin_startRPC", start).await, (-32000, running));
+    assert_eq!(ipc.result("admin_stopRPC", json!([])).await, true);
+    assert_eq!(served.server.http_address(), None);
+    // A connection that stays open ends with its listener.
+    let mut ws = served.ws().await;
+    assert_eq!(ws.result("eth_chainId", json!([])).await, "0x539");
+    let enabled = "JSON-RPC over WebSocket is already enabled".to_owned();
+    assert_eq!(ipc.error("admin_startWS", json!([])).await, (-32000, enabled));
+    assert_eq!(ipc.result("admin_stopWS", json!([])).await, true);
+    assert_eq!(ws.receive().await, None);
+    assert_eq!(ipc.result("admin_startWS", json!(["127.0.0.1", 0])).await, true);
+    assert_eq!(served.ws().await.result("eth_chainId", json!([])).await, "0x539");
     served.stop().await;
 }
 

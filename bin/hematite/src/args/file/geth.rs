@@ -155,7 +155,7 @@ const ETHASH: [(&str, Meaning); 6] = [
 const ETHASH_IGNORED: [&str; 5] =
     ["CachesLockMmap", "DatasetsLockMmap", "PowMode", "NotifyFull", "Log"];
 
-const NODE: [(&str, Meaning); 18] = [
+const NODE: [(&str, Meaning); 19] = [
     ("UserIdent", Flag("identity")),
     ("DataDir", Flag("datadir")),
     ("KeyStoreDir", Flag("keystore")),
@@ -177,7 +177,7 @@ const NODE: [(&str, Meaning); 18] = [
     ("Version", Nothing),
 ];
 
-const NODE_IGNORED: [&str; 24] = [
+const NODE_IGNORED: [&str; 23] = [
     "ExternalSigner",
     "NoUSB",
     "USB",

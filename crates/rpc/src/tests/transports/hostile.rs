@@ -23,9 +23,8 @@ impl Socket {
     fn close_code(&mut self) -> Option<u16> {
         let Self::Ws(socket) = self else { panic!("only a WebSocket has one") };
         loop {
-            match socket.read().ok()? {
-                Message::Close(frame) => return frame.map(|frame| frame.code.into()),
-                _ => {}
+            if let Message::Close(frame) = socket.read().ok()? {
+                return frame.map(|frame| frame.code.into());
             }
         }
     }
