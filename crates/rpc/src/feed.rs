@@ -25,9 +25,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    convert::{RpcHead, RpcLog, RpcTransaction},
+    convert::{RpcHead, RpcLog, RpcTransaction, sender},
     error::RpcError,
-    eth::{filter, logs::Query, logs::Search},
+    eth::{
+        filter,
+        logs::{Query, Search},
+        transaction,
+    },
 };
 
 /// Changes that a reader may be behind.
@@ -288,12 +292,22 @@ impl Feed {
         if !objects && !self.readers.has(Wanted::Other) {
             return;
         }
-        let object = |hash| {
-            let pooled = self.pool.get(hash).filter(|_| objects)?;
-            Some(json(&RpcTransaction::pooled(&pooled.tx, pooled.sender)))
-        };
-        let told = hashes.into_iter().map(|hash| NewTransaction { hash, object: object(hash) });
+        let told = hashes.into_iter().map(|hash| NewTransaction {
+            hash,
+            object: if objects { self.pooled(hash) } else { None },
+        });
         self.send(Change::Transactions(told.collect()));
+    }
+
+    /// A transaction as it was when it became pending; it may have been mined at once.
+    fn pooled(&self, hash: B256) -> Option<String> {
+        if let Some(pooled) = self.pool.get(hash) {
+            return Some(json(&RpcTransaction::pooled(&pooled.tx, pooled.sender)));
+        }
+        let view = self.chain.view();
+        let (block, index) = transaction::place(&view, hash).ok()??;
+        let tx = block.body().transactions.get(index)?;
+        Some(json(&RpcTransaction::pooled(tx, sender(tx).ok()?)))
     }
 }
 
