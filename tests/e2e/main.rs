@@ -22,3 +22,4 @@ mod kills_of_imports;
 mod network;
 mod ops;
 mod state_sync;
+mod subscriptions;

@@ -1,7 +1,10 @@
 //! What a running node is made of, and in which order its parts start and stop.
 
 use std::{
-    net::SocketAddr, net::ToSocketAddrs, sync::Arc, time::Duration, time::Instant, time::SystemTime,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use ::network::NetworkHandle;
@@ -11,7 +14,7 @@ use consensus::Engine;
 use eyre::{Result, WrapErr, bail, eyre};
 use miner::{MinerConfig, MinerHandle, SealerKind, Worker};
 use primitives::{Address, Bytes};
-use rpc::{HttpConfig, RpcConfig, RpcServer};
+use rpc::{HttpConfig, RpcConfig, RpcServer, StartError, WsConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use txpool::{JournalConfig, Pool, PoolConfig};
@@ -35,6 +38,10 @@ const LEASE_CHECK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The time between blocks that nothing proves.
 const FAKE_PERIOD: Duration = Duration::from_secs(1);
+
+/// What to try when an address is taken.
+const HTTP_IN_USE: &str = "; is another node running? --http.port takes another port, 0 a free one";
+const WS_IN_USE: &str = "; is another node running? --ws.port takes another port, 0 a free one";
 
 /// Runs a node until it is told to stop or a part of it fails.
 ///
@@ -157,12 +164,9 @@ async fn start(
     };
     ethstats::start(config, told, id, tasks, shutdown)?;
     let rpc = rpc_node(config, &chain, &pool, miner.clone(), network, keystore);
-    let server = match rpc_config(config)? {
-        Some(rpc_config) => Some(listen(rpc_config, rpc, shutdown).await?),
-        None => None,
-    };
-    let http = server.as_ref().and_then(RpcServer::http_address);
-    Ok(Node { chain, http, miner, server })
+    let server = listen(config, rpc, shutdown).await?;
+    let http = server.http_address();
+    Ok(Node { chain, http, miner, server: Some(server) })
 }
 
 /// What probes and metrics look at.
@@ -197,14 +201,29 @@ async fn expire_leases(keystore: Arc<Keystore>, shutdown: CancellationToken) -> 
 }
 
 async fn listen(
-    config: RpcConfig,
+    config: &Config,
     node: rpc::Node,
     shutdown: &CancellationToken,
 ) -> Result<RpcServer> {
-    let address = config.http.as_ref().map(|http| http.address);
-    RpcServer::start(config, node, shutdown.clone()).await.wrap_err_with(|| {
-        let shown = address.map(|address| address.to_string()).unwrap_or_default();
-        format!("cannot listen on {shown} for HTTP; is another node running? --http.port takes another port, 0 a free one")
+    let mut rpc_config = rpc_config(config)?;
+    let started = RpcServer::start(rpc_config.clone(), node.clone(), shutdown.clone()).await;
+    let started = match started {
+        // A node that leaves nothing behind has no place of its own for the socket.
+        Err(StartError::Ipc(error)) if in_memory(config) => {
+            tracing::warn!(%error, "Could not open the IPC endpoint");
+            rpc_config.ipc = None;
+            RpcServer::start(rpc_config, node, shutdown.clone()).await
+        }
+        started => started,
+    };
+    started.map_err(|error| {
+        let hint = match &error {
+            StartError::Http { .. } => HTTP_IN_USE,
+            StartError::Ws { .. } => WS_IN_USE,
+            StartError::Ipc(_) => "",
+        };
+        let shown = format!("{error}{hint}");
+        eyre::Report::new(error).wrap_err(shown)
     })
 }
 
@@ -385,18 +404,42 @@ fn rpc_node(
     }
 }
 
-fn rpc_config(config: &Config) -> Result<Option<RpcConfig>> {
-    let Some(http) = &config.http else { return Ok(None) };
-    let address = (http.addr.as_str(), http.port)
+fn rpc_config(config: &Config) -> Result<RpcConfig> {
+    let http = config.http.as_ref().map(|http| {
+        let hosts = match &http.vhosts {
+            config::Vhosts::Cluster { namespace } => rpc::Hosts::cluster(namespace.as_deref()),
+            config::Vhosts::Listed(names) => rpc::Hosts::listed(names.clone()),
+        };
+        let (modules, origins) = (http.apis.clone(), http.cors.clone());
+        let address = address("http.addr", &http.addr, http.port)?;
+        Ok::<_, eyre::Report>(HttpConfig { address, modules, origins, hosts })
+    });
+    let ws = config.ws.as_ref().map(|ws| {
+        let (modules, origins, prefix) = (ws.apis.clone(), ws.origins.clone(), ws.prefix.clone());
+        let address = address("ws.addr", &ws.addr, ws.port)?;
+        Ok::<_, eyre::Report>(WsConfig { address, modules, origins, prefix })
+    });
+    Ok(RpcConfig {
+        http: http.transpose()?,
+        ws: ws.transpose()?,
+        ipc: ipc_path(config),
+        ..RpcConfig::default()
+    })
+}
+
+/// As geth: a chain in memory has its socket where all that is passing is kept.
+fn ipc_path(config: &Config) -> Option<PathBuf> {
+    let path = config.paths.ipc.clone()?;
+    if in_memory(config) && path.starts_with(&config.paths.datadir) {
+        return path.file_name().map(|name| std::env::temp_dir().join(name));
+    }
+    Some(path)
+}
+
+fn address(flag: &str, host: &str, port: u16) -> Result<SocketAddr> {
+    (host, port)
         .to_socket_addrs()
-        .wrap_err_with(|| format!("--http.addr {} is no address of this machine", http.addr))?
+        .wrap_err_with(|| format!("--{flag} {host} is no address of this machine"))?
         .next()
-        .ok_or_else(|| eyre!("--http.addr {} has no address", http.addr))?;
-    let hosts = match &http.vhosts {
-        config::Vhosts::Cluster { namespace } => rpc::Hosts::cluster(namespace.as_deref()),
-        config::Vhosts::Listed(names) => rpc::Hosts::listed(names.clone()),
-    };
-    let modules = http.apis.clone();
-    let http = HttpConfig { address, modules, origins: http.cors.clone(), hosts };
-    Ok(Some(RpcConfig { http: Some(http), ..RpcConfig::default() }))
+        .ok_or_else(|| eyre!("--{flag} {host} has no address"))
 }

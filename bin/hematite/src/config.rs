@@ -183,7 +183,7 @@ impl TryFrom<&Invocation> for Config {
         } = node;
         let paths = paths(*personality, node, surroundings)?;
         let http_config = rpc::http(http, chain.role, surroundings);
-        let ws_config = rpc::ws(ws, http);
+        let ws_config = rpc::ws(ws, http)?;
         let dev = dev(chain);
         let genesis = genesis(chain, surroundings)?;
         let rpc_limits = rpc::limits(rpc, *personality)?;

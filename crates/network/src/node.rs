@@ -101,6 +101,12 @@ impl NetworkHandle {
         *self.progress.borrow()
     }
 
+    /// The same, with every change from now on.
+    #[must_use]
+    pub fn sync_changes(&self) -> watch::Receiver<Option<SyncProgress>> {
+        self.progress.clone()
+    }
+
     /// What went wrong lately with nodes that are not connected, the latest first; at most
     /// [`TROUBLES_MAX`](crate::TROUBLES_MAX).
     #[must_use]

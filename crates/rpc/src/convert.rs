@@ -172,6 +172,56 @@ impl RpcBlock {
     }
 }
 
+/// A header as subscribers of `newHeads` get it: geth writes its own type there, not a block's
+/// object.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RpcHead {
+    parent_hash: B256,
+    sha3_uncles: B256,
+    miner: Address,
+    state_root: B256,
+    transactions_root: B256,
+    receipts_root: B256,
+    logs_bloom: Bloom,
+    difficulty: U256,
+    number: Quantity,
+    gas_limit: Quantity,
+    gas_used: Quantity,
+    timestamp: Quantity,
+    extra_data: Bytes,
+    mix_hash: B256,
+    nonce: B64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_fee_per_gas: Option<Quantity>,
+    hash: B256,
+}
+
+impl RpcHead {
+    /// The object for a header.
+    pub(crate) fn new(header: &SealedHeader) -> Self {
+        Self {
+            parent_hash: header.parent_hash,
+            sha3_uncles: header.ommers_hash,
+            miner: header.beneficiary,
+            state_root: header.state_root,
+            transactions_root: header.transactions_root,
+            receipts_root: header.receipts_root,
+            logs_bloom: header.logs_bloom,
+            difficulty: header.difficulty,
+            number: Quantity(header.number),
+            gas_limit: Quantity(header.gas_limit),
+            gas_used: Quantity(header.gas_used),
+            timestamp: Quantity(header.timestamp),
+            extra_data: header.extra_data.clone(),
+            mix_hash: header.mix_hash,
+            nonce: header.nonce,
+            base_fee_per_gas: header.base_fee_per_gas.map(Quantity),
+            hash: header.hash(),
+        }
+    }
+}
+
 /// Where a transaction stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TransactionPlace {
@@ -308,6 +358,16 @@ pub(crate) struct LogPlace {
 }
 
 impl RpcLog {
+    /// Whose log it is.
+    pub(crate) const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// What it is about.
+    pub(crate) fn topics(&self) -> &[B256] {
+        &self.topics
+    }
+
     /// The object for a log.
     pub(crate) fn new(log: &Log, place: &LogPlace) -> Self {
         Self {

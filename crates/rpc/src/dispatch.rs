@@ -25,6 +25,7 @@ use tokio::{sync::Semaphore, time};
 use crate::{
     budget::{Budget, Share},
     error::RpcError,
+    subscriptions::{self, Caller},
 };
 
 /// Items in one batch. geth has had a limit since 1.12.1, and this is it.
@@ -207,9 +208,23 @@ impl Default for DispatchLimits {
 pub struct Dispatcher {
     methods: Methods,
     limits: DispatchLimits,
+    capacity: Arc<Capacity>,
+}
+
+/// What all transports share, so that nobody gets more by using several.
+#[derive(Debug)]
+struct Capacity {
     answers: Budget,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+}
+
+/// What is the same for every call of a body.
+#[derive(Clone, Copy)]
+struct Context<'c> {
+    deadline: time::Instant,
+    /// Who is told of things later; HTTP cannot.
+    caller: Option<&'c Caller>,
 }
 
 /// One element of a body. What is not this shape is an invalid request, not a parse error.
@@ -317,6 +332,14 @@ impl<'a> Answer<'a> {
 pub(crate) struct Reply {
     bytes: Vec<u8>,
     share: Share,
+    is_no_json: bool,
+}
+
+impl Reply {
+    /// Whether it says that the body was no JSON.
+    pub(crate) const fn is_no_json(&self) -> bool {
+        self.is_no_json
+    }
 }
 
 impl AsRef<[u8]> for Reply {
@@ -335,7 +358,13 @@ impl Dispatcher {
     pub fn new(methods: Methods, limits: DispatchLimits) -> Self {
         let running = Arc::new(Semaphore::new(limits.heavy_running));
         let waiting = Arc::new(Semaphore::new(limits.heavy_running + limits.heavy_waiting));
-        Self { methods, limits, answers: Budget::new(limits.answers_bytes), running, waiting }
+        let answers = Budget::new(limits.answers_bytes);
+        Self { methods, limits, capacity: Arc::new(Capacity { answers, running, waiting }) }
+    }
+
+    /// Other methods within the same limits.
+    pub(crate) fn with_methods(&self, methods: Methods) -> Self {
+        Self { methods, limits: self.limits, capacity: Arc::clone(&self.capacity) }
     }
 
     /// Whether a method of this name is answered.
@@ -348,21 +377,26 @@ impl Dispatcher {
     ///
     /// As in geth, only the first JSON value of the body counts.
     pub async fn answer(&self, body: &[u8]) -> Option<Vec<u8>> {
-        self.reply(body).await.map(|reply| reply.bytes)
+        self.reply(body, None).await.map(|reply| reply.bytes)
     }
 
     /// The answer to one body, which counts as long as it lives.
-    pub(crate) async fn reply(&self, body: &[u8]) -> Option<Reply> {
+    pub(crate) async fn reply(&self, body: &[u8], caller: Option<&Caller>) -> Option<Reply> {
         let deadline = time::Instant::now() + self.limits.request;
+        let context = Context { deadline, caller };
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
-        let mut reply = Reply { bytes: Vec::new(), share: self.answers.share() };
+        let share = self.capacity.answers.share();
+        let mut reply = Reply { bytes: Vec::new(), share, is_no_json: false };
         match values.next()? {
-            Err(_) => Answer::refused("null", RpcError::Parse).write(&mut reply),
+            Err(_) => {
+                reply.is_no_json = true;
+                Answer::refused("null", RpcError::Parse).write(&mut reply);
+            }
             Ok(value) if value.get().starts_with('[') => {
-                self.batch(value, deadline, &mut reply).await;
+                self.batch(value, context, &mut reply).await;
             }
             Ok(value) => {
-                self.message(value, deadline).await?.write_within(usize::MAX, &mut reply);
+                self.message(value, context).await?.write_within(usize::MAX, &mut reply);
             }
         }
         if reply.bytes.is_empty() {
@@ -372,7 +406,7 @@ impl Dispatcher {
         Some(reply)
     }
 
-    async fn batch(&self, value: &RawValue, deadline: time::Instant, reply: &mut Reply) {
+    async fn batch(&self, value: &RawValue, context: Context<'_>, reply: &mut Reply) {
         let items = match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
             Err(_) => Err(RpcError::Parse),
             Ok(items) if items.is_empty() => Err(RpcError::EmptyBatch),
@@ -398,7 +432,7 @@ impl Dispatcher {
                         let more: Vec<_> = more.take(RUN_ITEMS_MAX - 1).collect();
                         calls.extend(more);
                     }
-                    self.calls(calls, deadline).await
+                    self.calls(calls, context).await
                 }
             };
             for answer in answers.into_iter().flatten() {
@@ -413,15 +447,11 @@ impl Dispatcher {
         }
     }
 
-    async fn message<'a>(
-        &self,
-        value: &'a RawValue,
-        deadline: time::Instant,
-    ) -> Option<Answer<'a>> {
+    async fn message<'a>(&self, value: &'a RawValue, context: Context<'_>) -> Option<Answer<'a>> {
         match Call::read(value) {
             Err(refused) => Some(refused),
             Ok(call) => {
-                let response = self.call(&call.method, call.params, deadline).await;
+                let response = self.call(&call.method, call.params, context).await;
                 call.answered(response)
             }
         }
@@ -431,11 +461,11 @@ impl Dispatcher {
     async fn calls<'a>(
         &self,
         calls: Vec<Call<'a>>,
-        deadline: time::Instant,
+        context: Context<'_>,
     ) -> Vec<Option<Answer<'a>>> {
         let responses = match calls.as_slice() {
-            [call] => vec![self.call(&call.method, call.params, deadline).await],
-            _ => self.call_many(&calls, deadline).await,
+            [call] => vec![self.call(&call.method, call.params, context).await],
+            _ => self.call_many(&calls, context.deadline).await,
         };
         calls.into_iter().zip(responses).map(|(call, response)| call.answered(response)).collect()
     }
@@ -446,8 +476,11 @@ impl Dispatcher {
         &self,
         name: &str,
         params: Option<&RawValue>,
-        deadline: time::Instant,
+        Context { deadline, caller }: Context<'_>,
     ) -> MethodResponse {
+        if let Some(response) = self.subscription(name, params, caller) {
+            return response;
+        }
         let found = self.methods.module.method_with_name(name);
         let Some((name, MethodCallback::Sync(run))) = found else {
             return failure(RpcError::NoMethod(name.to_owned()));
@@ -467,6 +500,44 @@ impl Dispatcher {
         };
         crate::metrics::answered(name, start.elapsed(), 1);
         counted(name, response)
+    }
+
+    /// Subscriptions are known by the ends of their names, in any namespace.
+    fn subscription(
+        &self,
+        name: &str,
+        params: Option<&RawValue>,
+        caller: Option<&Caller>,
+    ) -> Option<MethodResponse> {
+        if name.ends_with("_unsubscribe") {
+            let ended = match caller {
+                Some(caller) => caller.unsubscribe(params),
+                None => subscriptions::unsubscribed(params)
+                    .and_then(|_| Err(subscriptions::not_found())),
+            };
+            return Some(self.response(ended));
+        }
+        if !name.ends_with("_subscribe") {
+            return None;
+        }
+        let namespace = name.split('_').next().unwrap_or_default();
+        let begun = match caller {
+            None => Err(RpcError::NoNotifications),
+            Some(caller) => caller.subscribe(namespace, self.exposes(namespace), params),
+        };
+        Some(self.response(begun))
+    }
+
+    fn exposes(&self, namespace: &str) -> bool {
+        let is_in = |name: &str| name.split_once('_').is_some_and(|(first, _)| first == namespace);
+        self.methods.names().any(is_in)
+    }
+
+    fn response<T: Serialize + Clone + 'static>(
+        &self,
+        result: Result<T, RpcError>,
+    ) -> MethodResponse {
+        MethodResponse::response(Id::Null, result.into_response(), self.limits.response_bytes)
     }
 
     /// Runs several calls of a method that can do them together.
@@ -513,9 +584,10 @@ impl Dispatcher {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, RpcError> {
         let run = async {
-            let place =
-                Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| RpcError::Busy)?;
-            let core = Arc::clone(&self.running).acquire_owned().await;
+            let place = Arc::clone(&self.capacity.waiting)
+                .try_acquire_owned()
+                .map_err(|_| RpcError::Busy)?;
+            let core = Arc::clone(&self.capacity.running).acquire_owned().await;
             let work = tokio::task::spawn_blocking(move || {
                 let result = work();
                 drop((core, place));

@@ -28,6 +28,9 @@ pub enum ArgumentError {
     /// `params` is neither an array nor absent.
     #[error("non-array args")]
     NotAnArray,
+    /// A subscription to nothing.
+    #[error("expected subscription name as first argument")]
+    NoSubscriptionName,
 }
 
 /// Why a call failed, in the words that clients of geth match on.
@@ -48,6 +51,17 @@ pub enum RpcError {
     /// No such method, or its namespace is not exposed here.
     #[error("the method {0} does not exist/is not available")]
     NoMethod(String),
+    /// No such kind of subscription, or its namespace is not exposed here.
+    #[error("no {name:?} subscription in {namespace} namespace")]
+    NoSubscription {
+        /// Where it was looked for.
+        namespace: String,
+        /// What was looked for.
+        name: String,
+    },
+    /// The connection ends with the answer, so nothing could be told later.
+    #[error("notifications not supported")]
+    NoNotifications,
     /// A parameter was refused.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
@@ -118,7 +132,8 @@ impl RpcError {
         match self {
             Self::Parse => -32_700,
             Self::InvalidRequest | Self::EmptyBatch | Self::BatchTooLarge => -32_600,
-            Self::NoMethod(_) => -32_601,
+            Self::NoMethod(_) | Self::NoSubscription { .. } => -32_601,
+            Self::NoNotifications => -32_001,
             Self::Argument(_) => -32_602,
             Self::Crashed => -32_603,
             Self::TimedOut => -32_002,

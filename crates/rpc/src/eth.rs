@@ -8,7 +8,7 @@ pub(crate) mod logs;
 mod mining;
 mod state;
 pub(crate) mod submit;
-mod transaction;
+pub(crate) mod transaction;
 
 use network::SyncProgress;
 use primitives::{Address, U256};

@@ -1,11 +1,11 @@
-//! JSON outside, the node inside: geth's JSON-RPC interface over HTTP.
+//! JSON outside, the node inside: geth's JSON-RPC interface over HTTP, WebSocket and a local socket.
 //!
 //! Holds no chain state: every method reads one view of the chain. Knows nothing of peers'
 //! protocols and decides no rules. [`RpcServer`] is the whole of it: hand it an [`RpcConfig`] and a
 //! [`Node`], and cancel the token to stop it.
 //!
 //! ```no_run
-//! # async fn example(node: rpc::Node, stop: tokio_util::sync::CancellationToken) -> std::io::Result<()> {
+//! # async fn example(node: rpc::Node, stop: tokio_util::sync::CancellationToken) -> Result<(), rpc::StartError> {
 //! use rpc::{HttpConfig, RpcConfig, RpcServer};
 //!
 //! let http = HttpConfig::new(([127, 0, 0, 1], 8545).into());
@@ -20,8 +20,11 @@ mod admin;
 mod budget;
 mod convert;
 pub mod dispatch;
+mod doors;
 pub mod error;
 mod eth;
+mod feed;
+mod interface;
 mod methods;
 mod metrics;
 mod miner;
@@ -30,6 +33,7 @@ mod node;
 mod params;
 mod parse;
 pub mod server;
+pub mod subscriptions;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod txpool;
@@ -38,19 +42,20 @@ mod web3;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use dispatch::{DispatchLimits, Dispatcher};
+use dispatch::DispatchLimits;
+use doors::Doors;
+pub use feed::CHANGES_MAX;
+use interface::Interface;
 pub use methods::NAMESPACES;
-use node::Api;
 pub use node::Node;
-use server::HttpService;
-pub use server::{Hosts, ServerLimits};
+use server::IpcListener;
+pub use server::{Hosts, IpcError, ServerLimits, SessionLimits};
 
-/// What HTTP exposes when nothing else is said.
+/// What HTTP and WebSocket expose when nothing else is said.
 pub const HTTP_MODULES: [&str; 3] = ["eth", "net", "web3"];
 
 /// Where the interface listens, and what it exposes there.
@@ -58,6 +63,10 @@ pub const HTTP_MODULES: [&str; 3] = ["eth", "net", "web3"];
 pub struct RpcConfig {
     /// HTTP; `None` listens nowhere.
     pub http: Option<HttpConfig>,
+    /// WebSocket; `None` speaks it nowhere.
+    pub ws: Option<WsConfig>,
+    /// The file of the local socket, where everything is exposed; `None` is none.
+    pub ipc: Option<PathBuf>,
     /// How much connections may cost.
     pub server: ServerLimits,
     /// How much requests may cost.
@@ -86,11 +95,56 @@ impl HttpConfig {
     }
 }
 
+/// How the node is reached over WebSocket.
+#[derive(Debug, Clone)]
+pub struct WsConfig {
+    /// Where to listen; port 0 takes a free one, that of HTTP shares it.
+    pub address: SocketAddr,
+    /// Namespaces to expose, of [`NAMESPACES`]; `rpc` always is.
+    pub modules: Vec<String>,
+    /// Origins of pages that may connect; `*` is all of them, none are those of this machine.
+    pub origins: Vec<String>,
+    /// Where the path has to begin; empty is anywhere.
+    pub prefix: String,
+}
+
+impl WsConfig {
+    /// geth's namespaces, pages of this machine, any path.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        let modules = HTTP_MODULES.map(str::to_owned).to_vec();
+        Self { address, modules, origins: Vec::new(), prefix: String::new() }
+    }
+}
+
+/// Why the interface could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address of HTTP cannot be had.
+    #[error("cannot listen on {address} for HTTP")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The address of WebSocket cannot be had.
+    #[error("cannot listen on {address} for WebSocket")]
+    Ws {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The local socket cannot be had.
+    #[error(transparent)]
+    Ipc(#[from] IpcError),
+}
+
 /// The running interface.
 #[derive(Debug)]
 pub struct RpcServer {
-    http: Option<SocketAddr>,
-    tasks: JoinSet<()>,
+    doors: Arc<Doors>,
 }
 
 impl RpcServer {
@@ -98,30 +152,36 @@ impl RpcServer {
     ///
     /// # Errors
     ///
-    /// When the address cannot be had.
+    /// When an address or the local socket cannot be had.
     pub async fn start(
         config: RpcConfig,
         node: Node,
         shutdown: CancellationToken,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
         metrics::describe();
-        let mut tasks = JoinSet::new();
-        let mut http = None;
-        if let Some(http_config) = config.http {
-            let listener = TcpListener::bind(http_config.address).await?;
-            let address = listener.local_addr()?;
-            let service = http_service(http_config, &config.server, config.dispatch, node);
-            tracing::info!(%address, "HTTP server started");
-            tasks.spawn(server::serve(listener, Arc::new(service), config.server, shutdown));
-            http = Some(address);
-        }
-        Ok(Self { http, tasks })
+        let RpcConfig { http, ws, ipc, server: limits, dispatch } = config;
+        // First, because only this one tells whether another node is there.
+        let ipc = match ipc {
+            Some(path) => Some(IpcListener::bind(&path).await?),
+            None => None,
+        };
+        let doors = Arc::new_cyclic(|doors| {
+            Doors::new(Interface::new(node, limits, dispatch, doors.clone()), shutdown)
+        });
+        doors.open(http, ws, ipc, NAMESPACES.map(str::to_owned).to_vec())?;
+        Ok(Self { doors })
     }
 
     /// Where HTTP listens.
     #[must_use]
-    pub const fn http_address(&self) -> Option<SocketAddr> {
-        self.http
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.doors.http_address()
+    }
+
+    /// Where WebSocket is spoken.
+    #[must_use]
+    pub fn ws_address(&self) -> Option<SocketAddr> {
+        self.doors.ws_address()
     }
 
     /// Waits until the server has stopped and its connections are closed.
@@ -129,27 +189,10 @@ impl RpcServer {
     /// # Panics
     ///
     /// When the accept loop did: a broken invariant.
-    pub async fn stopped(mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
+    pub async fn stopped(self) {
+        let mut tasks = self.doors.take_tasks();
+        while let Some(ended) = tasks.join_next().await {
             ended.expect("the accept loop does not panic");
         }
     }
-}
-
-fn http_service(
-    config: HttpConfig,
-    server: &ServerLimits,
-    dispatch: DispatchLimits,
-    node: Node,
-) -> HttpService {
-    let (modules, unknown): (Vec<_>, Vec<_>) =
-        config.modules.into_iter().partition(|name| NAMESPACES.contains(&name.as_str()));
-    if !unknown.is_empty() {
-        tracing::error!(unavailable = ?unknown, available = ?NAMESPACES, "Unavailable modules in HTTP API list");
-    }
-    let modules = modules.into_iter().filter(|name| name != "rpc").collect();
-    let api =
-        Arc::new(Api { node, filters: Default::default(), oracle: Default::default(), modules });
-    let dispatcher = Arc::new(Dispatcher::new(methods::methods(&api), dispatch));
-    HttpService::new(dispatcher, config.hosts, config.origins, server.body_bytes)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     admin,
     dispatch::{Methods, Weight},
+    doors,
     error::{ArgumentError, RpcError},
     eth, miner, net,
     node::Api,
@@ -101,5 +102,6 @@ pub(crate) fn methods(api: &Arc<Api>) -> Methods {
     txpool::register(&mut table);
     miner::register(&mut table);
     admin::register(&mut table);
+    doors::register(&mut table);
     table.methods
 }

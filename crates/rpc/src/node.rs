@@ -1,6 +1,10 @@
 //! What methods read: the node's parts, and which block a request means.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use ::miner::{MinerHandle, WorkPackage};
 use ::network::NetworkHandle;
@@ -12,6 +16,7 @@ use state::{StateReader, WorldState};
 
 use crate::{
     convert::sender,
+    doors::Doors,
     error::RpcError,
     eth::{fees::Oracle, filter::Filters},
     parse::{BlockId, BlockTag},
@@ -52,8 +57,10 @@ pub struct Node {
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) node: Node,
-    pub(crate) filters: Filters,
-    pub(crate) oracle: Oracle,
+    pub(crate) filters: Arc<Filters>,
+    pub(crate) oracle: Arc<Oracle>,
+    /// What is listened on.
+    pub(crate) doors: Weak<Doors>,
     /// Namespaces that are exposed.
     pub(crate) modules: Vec<String>,
 }

@@ -181,6 +181,11 @@ pub(crate) fn string(raw: &RawValue) -> Result<String, String> {
     text(raw, "string").map(std::borrow::Cow::into_owned)
 }
 
+/// The name of a filter or a subscription.
+pub(crate) fn rpc_id(raw: &RawValue) -> Result<String, String> {
+    text(raw, "rpc.ID").map(std::borrow::Cow::into_owned)
+}
+
 /// Anything that has its own reader.
 pub(crate) fn json_ref<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| error.to_string())

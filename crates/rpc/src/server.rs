@@ -1,15 +1,20 @@
-//! Connections: an accept loop that cannot be starved, and HTTP/1.1 on each.
+//! Connections: an accept loop that cannot be starved, and HTTP/1.1, a WebSocket or plain JSON on
+//! each.
 //!
 //! jsonrpsee's own server accepts without a limit, waits for bodies without a deadline and checks
 //! no `Host`; so the loop is ours, and [`crate::dispatch`] stands behind it.
 
 mod deadline;
+mod framing;
 mod hosts;
 mod http;
+mod ipc;
+mod session;
+mod upgrade;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use ::http::{Request, Response};
+use ::http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::{
     body::{Bytes, Incoming},
@@ -19,7 +24,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time,
@@ -30,9 +35,20 @@ pub use deadline::{
     BODY_SECONDS_MAX, Deadlines, HEADER_SECONDS_MAX, IDLE_SECONDS_MAX, WRITE_SECONDS_MAX,
 };
 use deadline::{Watch, Watched};
+pub use framing::MESSAGE_BYTES_MAX;
+use framing::{Frames, Framing, Values};
 pub use hosts::Hosts;
 pub(crate) use http::HttpService;
 pub use http::{BODIES_BYTES_MAX, BODY_BYTES_MAX};
+pub(crate) use ipc::IpcListener;
+pub use ipc::{IpcError, PATH_BYTES_MAX};
+use session::Session;
+pub(crate) use session::SessionService;
+pub use session::{
+    CALLS_MAX, NOTIFICATION_SECONDS_MAX, PONG_SECONDS_MAX, SILENCE_SECONDS_MAX, SessionLimits,
+};
+use upgrade::Turned;
+pub(crate) use upgrade::{Origins, WebSocketService};
 
 /// Connections of one listener. At the limit the loop stops accepting and the kernel queues.
 pub const CONNECTIONS_MAX: usize = 1_000;
@@ -54,6 +70,8 @@ pub struct ServerLimits {
     pub body_bytes: u64,
     /// How long each phase of a request may take.
     pub deadlines: Deadlines,
+    /// What connections that stay open may cost.
+    pub session: SessionLimits,
 }
 
 impl Default for ServerLimits {
@@ -62,6 +80,42 @@ impl Default for ServerLimits {
             connections: connections_within(descriptors()),
             body_bytes: BODY_BYTES_MAX,
             deadlines: Deadlines::default(),
+            session: SessionLimits::default(),
+        }
+    }
+}
+
+/// What is spoken on a TCP listener.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) http: Option<HttpService>,
+    pub(crate) websocket: Option<WebSocketService>,
+}
+
+/// Where connections come from, and what is spoken there.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// HTTP, or what comes of it.
+    Tcp(TcpListener, Arc<Door>),
+    /// JSON.
+    Ipc(IpcListener, Arc<SessionService>),
+}
+
+/// A connection, before anything was said.
+enum Accepted {
+    Tcp(TcpStream, Arc<Door>),
+    Unix(UnixStream, Arc<SessionService>),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener, door) => {
+                listener.accept().await.map(|(socket, _)| Accepted::Tcp(socket, Arc::clone(door)))
+            }
+            Self::Ipc(listener, service) => {
+                listener.accept().await.map(|socket| Accepted::Unix(socket, Arc::clone(service)))
+            }
         }
     }
 }
@@ -78,12 +132,7 @@ fn connections_within(descriptors: Option<u64>) -> usize {
 }
 
 /// Accepts connections until told to stop, then waits for answers under way.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    service: Arc<HttpService>,
-    limits: ServerLimits,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn serve(listener: Listener, limits: ServerLimits, shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -93,11 +142,10 @@ pub(crate) async fn serve(
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((socket, place)) => {
-                let connection =
-                    connection(socket, Arc::clone(&service), limits.deadlines, shutdown.clone());
+            Ok((accepted, place)) => {
+                let shutdown = shutdown.clone();
                 connections.spawn(async move {
-                    connection.await;
+                    serve_connection(accepted, limits, shutdown).await;
                     drop(place);
                 });
             }
@@ -118,12 +166,11 @@ pub(crate) async fn serve(
 
 /// Waits for a free place first: a connection that cannot be served stays in the kernel's queue.
 async fn accept(
-    listener: &TcpListener,
+    listener: &Listener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
-    let (socket, _) = listener.accept().await?;
-    Ok((socket, place))
+    Ok((listener.accept().await?, place))
 }
 
 /// Errors of the one connection that was about to be accepted; the next one may be fine.
@@ -135,11 +182,35 @@ fn is_clients_fault(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(
+async fn serve_connection(accepted: Accepted, limits: ServerLimits, shutdown: CancellationToken) {
+    let message_bytes = limits.session.message_bytes;
+    match accepted {
+        Accepted::Unix(socket, service) => {
+            let framing = Framing::Values(Values::new(message_bytes));
+            Session::new(socket, framing, Vec::new(), service).run(shutdown).await;
+        }
+        Accepted::Tcp(socket, door) => {
+            let turned = Turned::default();
+            http_connection(socket, &door, limits.deadlines, &turned, &shutdown).await;
+            let (Some(upgrade), Some(websocket)) = (turned.take(), &door.websocket) else { return };
+            let Ok(upgraded) = upgrade.await else { return };
+            let parts = upgraded.downcast::<TokioIo<Watched<TcpStream>>>();
+            let Ok(parts) = parts else { unreachable!("every connection is made of this") };
+            let (socket, input) = (parts.io.into_inner().socket, parts.read_buf.to_vec());
+            let framing = Framing::WebSocket(Frames::new(message_bytes));
+            let service = Arc::clone(&websocket.sessions);
+            Session::new(socket, framing, input, service).run(shutdown).await;
+        }
+    }
+}
+
+/// HTTP until one side ends it, or a request turns the connection into something else.
+async fn http_connection(
     socket: TcpStream,
-    service: Arc<HttpService>,
+    door: &Arc<Door>,
     deadlines: Deadlines,
-    shutdown: CancellationToken,
+    turned: &Turned,
+    shutdown: &CancellationToken,
 ) {
     // Without it every answer on a kept connection may wait 40 ms for the client's acknowledgement.
     if let Err(error) = socket.set_nodelay(true) {
@@ -148,8 +219,10 @@ async fn connection(
     let watch = Watch::new(deadlines);
     let io = TokioIo::new(Watched { socket, watch: watch.clone() });
     let requests = {
-        let watch = watch.clone();
-        service_fn(move |request| respond(Arc::clone(&service), request, watch.clone()))
+        let (door, watch, turned) = (Arc::clone(door), watch.clone(), turned.clone());
+        service_fn(move |request| {
+            respond(Arc::clone(&door), request, watch.clone(), turned.clone())
+        })
     };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(None);
@@ -177,11 +250,18 @@ async fn connection(
 }
 
 async fn respond(
-    service: Arc<HttpService>,
+    door: Arc<Door>,
     request: Request<Incoming>,
     watch: Watch,
+    turned: Turned,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = service.respond(request, &watch).await;
+    let response = match (&door.websocket, &door.http) {
+        (Some(websocket), _) if upgrade::is_upgrade(&request) => {
+            websocket.respond(request, &turned)
+        }
+        (_, Some(http)) => http.respond(request, &watch).await,
+        (_, None) => http::plain(StatusCode::NOT_FOUND, "404 page not found"),
+    };
     watch.writes();
     Ok(response)
 }

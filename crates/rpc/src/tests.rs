@@ -5,6 +5,7 @@ mod calls;
 mod filters;
 mod mining;
 mod transactions;
+mod transports;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ impl Fixture {
             node,
             filters: Default::default(),
             oracle: Default::default(),
+            doors: Default::default(),
             modules: NAMESPACES.map(str::to_owned).to_vec(),
         });
         let dispatcher = Dispatcher::new(methods::methods(&api), DispatchLimits::default());

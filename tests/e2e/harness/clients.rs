@@ -51,6 +51,16 @@ pub(crate) fn web3_7(args: &[&str]) -> Value {
     python("web3-7", "web3_7.py", args)
 }
 
+/// WebSocket and IPC with web3.py 5.9.
+pub(crate) fn web3_5_transports(args: &[&str]) -> Value {
+    python("web3-5", "web3_5_transports.py", args)
+}
+
+/// Subscriptions with today's web3.py.
+pub(crate) fn web3_7_subscriptions(args: &[&str]) -> Value {
+    python("web3-7", "web3_7_subscriptions.py", args)
+}
+
 /// Today's ethers.
 pub(crate) fn ethers_6(args: &[&str]) -> Value {
     let modules = installed(cache().join("node/node_modules/ethers"));

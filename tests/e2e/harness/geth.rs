@@ -58,6 +58,12 @@ impl Geth {
         out.lines().last().unwrap_or_default().trim().trim_matches('"').to_owned()
     }
 
+    /// What an expression is on a console that is attached to a node, without quotes.
+    pub(crate) fn attach(&self, place: &str, expression: &str) -> String {
+        let out = self.succeed(&["--exec", expression, "attach", place]);
+        out.lines().last().unwrap_or_default().trim().trim_matches('"').to_owned()
+    }
+
     /// Imports a file of blocks on a genesis; returns hash and state root of the head.
     pub(crate) fn import(&self, genesis: &Path, file: &Path) -> (String, String) {
         self.succeed(&["init", text(genesis)]);

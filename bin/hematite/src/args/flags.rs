@@ -315,6 +315,9 @@ pub struct WsArgs {
     /// Origins that browsers may connect from, by comma
     #[arg(long = "ws.origins", alias = "wsorigins", value_name = "ORIGINS")]
     pub ws_origins: Option<String>,
+    /// How its path begins [anything]
+    #[arg(long = "ws.rpcprefix", value_name = "PATH")]
+    pub ws_prefix: Option<String>,
 }
 
 /// JSON-RPC over a local socket.

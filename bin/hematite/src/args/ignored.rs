@@ -1,7 +1,7 @@
 //! Flags of geth 1.9.13 to 1.11.6 that have no effect here. A command line that has them works.
 
 /// Their names, and whether they take a value.
-pub(crate) const IGNORED: [(&str, bool); 127] = [
+pub(crate) const IGNORED: [(&str, bool); 126] = [
     // Disk and memory: the database has one layout, and sizes itself.
     ("datadir.ancient", true),
     ("datadir.minfreedisk", true),
@@ -79,7 +79,6 @@ pub(crate) const IGNORED: [(&str, bool); 127] = [
     ("graphql.corsdomain", true),
     ("graphql.vhosts", true),
     ("http.rpcprefix", true),
-    ("ws.rpcprefix", true),
     ("authrpc.addr", true),
     ("authrpc.port", true),
     ("authrpc.vhosts", true),

@@ -158,6 +158,7 @@ impl Config {
             flags.number("ws.port", ws.port);
             flags.list("ws.api", &ws.apis);
             flags.list("ws.origins", &ws.origins);
+            flags.set("ws.rpcprefix", ws.prefix.as_str());
         }
         let rpc = &self.rpc;
         flags.number("rpc.gascap", rpc.gas_cap.unwrap_or(0));

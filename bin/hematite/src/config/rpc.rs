@@ -40,6 +40,8 @@ pub struct Ws {
     pub apis: Vec<String>,
     /// Origins that browsers may connect from; `*` is any.
     pub origins: Vec<String>,
+    /// How the path begins; empty is anything.
+    pub prefix: String,
 }
 
 /// The `Host` names that are answered. IP addresses always are.
@@ -105,18 +107,24 @@ pub(super) fn http(
 }
 
 /// `--ws` alone follows an explicit HTTP address: who opened one to the cluster means the other.
-pub(super) fn ws(args: &WsArgs, http: &HttpArgs) -> Option<Ws> {
-    let WsArgs { ws, ws_addr, ws_port, ws_api, ws_origins } = args;
+pub(super) fn ws(args: &WsArgs, http: &HttpArgs) -> Result<Option<Ws>> {
+    let WsArgs { ws, ws_addr, ws_port, ws_api, ws_origins, ws_prefix } = args;
     if !ws.unwrap_or(false) {
-        return None;
+        return Ok(None);
     }
+    let prefix = ws_prefix.clone().unwrap_or_default();
+    ensure!(
+        prefix.is_empty() || prefix.starts_with('/') && !prefix.contains(['?', '#']),
+        "--ws.rpcprefix {prefix} must begin with / and have neither ? nor #"
+    );
     let http_addr = http.http_addr.clone().filter(|_| http.http == Some(true));
-    Some(Ws {
+    Ok(Some(Ws {
         addr: ws_addr.clone().or(http_addr).unwrap_or_else(|| LOOPBACK.to_owned()),
         port: ws_port.unwrap_or(8546),
         apis: apis(ws_api.as_deref()),
         origins: list(ws_origins.as_deref()),
-    })
+        prefix,
+    }))
 }
 
 pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimits> {

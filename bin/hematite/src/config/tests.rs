@@ -92,7 +92,13 @@ fn runs_the_books_tx_node() {
     );
     assert_eq!(
         config.ws,
-        Some(Ws { addr: "0.0.0.0".into(), port: 8546, apis, origins: Vec::new() })
+        Some(Ws {
+            addr: "0.0.0.0".into(),
+            port: 8546,
+            apis,
+            origins: Vec::new(),
+            prefix: String::new()
+        })
     );
     assert_eq!(config.network.bootnodes, Some(Vec::new()));
     assert!(!config.mining.enabled);

@@ -285,7 +285,7 @@ async fn heavy_calls_beyond_the_queue_are_refused_at_once() {
     }
     let _starts =
         tokio::task::spawn_blocking(move || starts.recv().map(|()| starts)).await.unwrap().unwrap();
-    while dispatcher.waiting.available_permits() > 0 {
+    while dispatcher.capacity.waiting.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
     let refused = String::from_utf8(dispatcher.answer(call).await.unwrap()).unwrap();
@@ -308,17 +308,17 @@ async fn answers_that_are_still_being_sent_leave_less_room_for_others() {
     let dispatcher = Dispatcher::new(methods, limits);
     let text = |reply: &Reply| String::from_utf8(reply.as_ref().to_vec()).unwrap();
     let huge = r#"{"id":1,"method":"test_huge"}"#;
-    let sent = dispatcher.reply(huge.as_bytes()).await.unwrap();
+    let sent = dispatcher.reply(huge.as_bytes(), None).await.unwrap();
     assert!(text(&sent).contains("xxx"));
     let batch = format!(r#"[{huge},{huge},{{"id":2,"method":"test_null"}}]"#);
-    let second = dispatcher.reply(batch.as_bytes()).await.unwrap();
+    let second = dispatcher.reply(batch.as_bytes(), None).await.unwrap();
     let answers: serde_json::Value = serde_json::from_slice(second.as_ref()).unwrap();
     assert_eq!(answers[0]["result"].as_str().unwrap().len(), 100_000);
     assert_eq!(answers[1]["error"]["code"], -32005);
     assert!(text(&second).contains("too many large answers are being sent"));
     assert!(answers[2]["result"].is_null() && answers[2]["error"].is_null());
-    let refused = dispatcher.reply(huge.as_bytes()).await.unwrap();
+    let refused = dispatcher.reply(huge.as_bytes(), None).await.unwrap();
     assert!(text(&refused).contains("-32005"));
     drop(sent);
-    assert!(text(&dispatcher.reply(huge.as_bytes()).await.unwrap()).contains("xxx"));
+    assert!(text(&dispatcher.reply(huge.as_bytes(), None).await.unwrap()).contains("xxx"));
 }

@@ -16,7 +16,7 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use super::logs::{LOGS_MAX, Query, Range, Search, query, search};
 use crate::{
-    convert::RpcLog,
+    convert::{RpcLog, RpcTransaction},
     error::RpcError,
     methods::Table,
     node::Api,
@@ -26,6 +26,8 @@ use crate::{
 
 /// Filters at once, of all clients together.
 const FILTERS_MAX: usize = 10_000;
+/// So many new filters after which the forgotten ones are looked for.
+const SWEEP_INTERVAL: usize = 100;
 /// A filter that is not polled for so long is forgotten.
 const FILTER_LIFETIME: Duration = Duration::from_secs(300);
 /// Hashes of one answer.
@@ -44,7 +46,7 @@ pub(crate) fn register(table: &mut Table) {
 enum Kind {
     Blocks { last: BlockNumHash },
     Logs { last: BlockNumHash, query: Query },
-    Pending { changes: broadcast::Receiver<B256> },
+    Pending { changes: broadcast::Receiver<B256>, whole: bool },
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Filters {
 
     fn install(&self, kind: Kind, now: Instant) -> Result<String, RpcError> {
         let mut filters = self.lock();
-        if filters.len() >= FILTERS_MAX {
+        if filters.len().is_multiple_of(SWEEP_INTERVAL) {
             filters.retain(|_, filter| now.duration_since(filter.polled) < FILTER_LIFETIME);
         }
         if filters.len() >= FILTERS_MAX {
@@ -91,7 +93,7 @@ impl Filters {
 }
 
 fn id(raw: &serde_json::value::RawValue) -> Result<u128, String> {
-    let text = parse::string(raw)?;
+    let text = parse::rpc_id(raw)?;
     let digits = text.strip_prefix("0x").unwrap_or(&text);
     // What is no id is the id of no filter.
     Ok(u128::from_str_radix(digits, 16).unwrap_or(0))
@@ -101,11 +103,7 @@ fn new_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     let view = api.node.chain.view();
     let query = params.required(query)?;
     params.end()?;
-    if let Range::Between(BlockTag::Number(from), BlockTag::Number(to)) = query.range
-        && from > to
-    {
-        return Err(RpcError::refused("invalid from and to block combination: from > to"));
-    }
+    check_range(&query)?;
     api.filters.install(Kind::Logs { last: view.head_id(), query }, Instant::now())
 }
 
@@ -116,9 +114,10 @@ fn new_block_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcErr
 }
 
 fn new_pending_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
-    params.optional(parse::boolean)?;
+    let whole = params.optional(parse::boolean)?.unwrap_or(false);
     params.end()?;
-    api.filters.install(Kind::Pending { changes: api.node.pool.changes() }, Instant::now())
+    let changes = api.node.pool.changes();
+    api.filters.install(Kind::Pending { changes, whole }, Instant::now())
 }
 
 fn uninstall(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
@@ -133,6 +132,7 @@ fn uninstall(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
 enum Changes {
     Hashes(Vec<B256>),
     Logs(Vec<RpcLog>),
+    Objects(Vec<RpcTransaction>),
 }
 
 fn changes(api: &Api, params: &mut Params<'_>) -> Result<Changes, RpcError> {
@@ -143,7 +143,14 @@ fn changes(api: &Api, params: &mut Params<'_>) -> Result<Changes, RpcError> {
     let changes = match &mut filter.kind {
         Kind::Blocks { last } => new_blocks(&view, last).map(Changes::Hashes),
         Kind::Logs { last, query } => new_logs(&view, last, query).map(Changes::Logs),
-        Kind::Pending { changes } => Ok(Changes::Hashes(new_transactions(changes))),
+        Kind::Pending { changes, whole: false } => Ok(Changes::Hashes(new_transactions(changes))),
+        Kind::Pending { changes, whole: true } => {
+            let pooled = new_transactions(changes).into_iter();
+            let pooled = pooled.filter_map(|hash| api.node.pool.get(hash));
+            Ok(Changes::Objects(
+                pooled.map(|tx| RpcTransaction::pooled(&tx.tx, tx.sender)).collect(),
+            ))
+        }
     };
     filter.polled = Instant::now();
     api.filters.put_back(id, filter);
@@ -163,9 +170,35 @@ fn filter_logs(api: &Api, params: &mut Params<'_>) -> Result<Vec<RpcLog>, RpcErr
     search(api, &view, &query.ok_or_else(|| RpcError::refused("filter not found"))?)
 }
 
+/// geth's rule for what is to come: the end may not be before the beginning, in time.
+pub(crate) fn check_range(query: &Query) -> Result<(), RpcError> {
+    use BlockTag::{Earliest, Finalized, Latest, Number, Pending, Safe};
+
+    let Range::Between(from, to) = query.range else { return Ok(()) };
+    let is_fine = match (from, to) {
+        (Number(from), Number(to)) => from <= to,
+        (Earliest, Earliest | Number(_))
+        | (Number(0), Earliest)
+        | (Earliest | Number(_) | Latest, Latest | Pending)
+        | (Pending, Pending) => true,
+        (Number(_) | Latest | Pending, Earliest)
+        | (Latest | Pending, Number(_))
+        | (Pending, Latest)
+        | (Safe | Finalized, _)
+        | (_, Safe | Finalized) => false,
+    };
+    if is_fine {
+        return Ok(());
+    }
+    Err(RpcError::refused("invalid from and to block combination: from > to"))
+}
+
 /// From a block that was canonical once to the head: what was retired, highest first, and the last
 /// number that both have in common.
-fn retired(view: &ChainView, last: BlockNumHash) -> Result<(Vec<SealedHeader>, u64), RpcError> {
+pub(crate) fn retired(
+    view: &ChainView,
+    last: BlockNumHash,
+) -> Result<(Vec<SealedHeader>, u64), RpcError> {
     let mut retired = Vec::new();
     let mut at = last;
     while view.db.canonical_hash(at.number).map_err(RpcError::storage)? != Some(at.hash) {
@@ -232,7 +265,7 @@ impl Query {
         (first, end)
     }
 
-    fn is_wanted(&self, number: u64) -> bool {
+    pub(crate) fn is_wanted(&self, number: u64) -> bool {
         let (first, end) = self.wanted();
         (first..=end).contains(&number)
     }

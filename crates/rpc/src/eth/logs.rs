@@ -130,9 +130,23 @@ impl Query {
         addresses && self.topics.iter().all(position)
     }
 
+    /// Every log of every block.
+    pub(crate) const fn everything() -> Self {
+        let range = Range::Between(BlockTag::Earliest, BlockTag::Latest);
+        Self { range, addresses: Vec::new(), topics: Vec::new() }
+    }
+
     fn matches(&self, log: &Log) -> bool {
-        let topics = log.data.topics();
-        (self.addresses.is_empty() || self.addresses.contains(&log.address))
+        self.wants(log.address, log.data.topics())
+    }
+
+    /// Whether a log that was found already is wanted.
+    pub(crate) fn takes(&self, log: &RpcLog) -> bool {
+        self.wants(log.address(), log.topics())
+    }
+
+    fn wants(&self, address: Address, topics: &[B256]) -> bool {
+        (self.addresses.is_empty() || self.addresses.contains(&address))
             && self.topics.len() <= topics.len()
             && self
                 .topics
@@ -148,6 +162,7 @@ pub(crate) struct Search<'a> {
     view: &'a ChainView,
     query: &'a Query,
     found: Vec<RpcLog>,
+    found_max: usize,
     deadline: Instant,
 }
 
@@ -155,7 +170,12 @@ impl<'a> Search<'a> {
     /// A search that has found nothing yet.
     pub(crate) fn new(view: &'a ChainView, query: &'a Query) -> Self {
         let deadline = Instant::now() + Duration::from_secs(SEARCH_SECONDS_MAX);
-        Self { view, query, found: Vec::new(), deadline }
+        Self { view, query, found: Vec::new(), found_max: LOGS_MAX, deadline }
+    }
+
+    /// A search of single blocks, whose gas is limit enough.
+    pub(crate) fn unbounded(view: &'a ChainView, query: &'a Query) -> Self {
+        Self { found_max: usize::MAX, ..Self::new(view, query) }
     }
 
     /// What was found, in the order of the chain.
@@ -206,7 +226,7 @@ impl<'a> Search<'a> {
         for (transaction_index, (receipt, hash)) in receipts.iter().zip(hashes).enumerate() {
             for log in &receipt.logs {
                 if self.query.matches(log) {
-                    if self.found.len() == LOGS_MAX {
+                    if self.found.len() == self.found_max {
                         return Err(RpcError::TooMuch { what: "logs", max: LOGS_MAX });
                     }
                     let place = LogPlace {

@@ -26,7 +26,10 @@ pub(crate) fn register(table: &mut Table) {
 }
 
 /// The canonical block that holds a transaction, and where in it.
-fn place(view: &ChainView, hash: B256) -> Result<Option<(SealedBlock, usize)>, RpcError> {
+pub(crate) fn place(
+    view: &ChainView,
+    hash: B256,
+) -> Result<Option<(SealedBlock, usize)>, RpcError> {
     let Some((id, index)) = view.db.transaction_place(hash).map_err(RpcError::storage)? else {
         return Ok(None);
     };

@@ -37,7 +37,7 @@ pub(crate) struct HttpService {
     /// Origins whose pages may read answers. Empty: none.
     pub(crate) origins: Vec<String>,
     pub(crate) body_bytes: u64,
-    bodies: Budget,
+    bodies: Arc<Budget>,
 }
 
 /// Why a request is not answered with JSON.
@@ -54,8 +54,8 @@ impl HttpService {
         hosts: Hosts,
         origins: Vec<String>,
         body_bytes: u64,
+        bodies: Arc<Budget>,
     ) -> Self {
-        let bodies = Budget::new(BODIES_BYTES_MAX);
         Self { dispatcher, hosts, origins, body_bytes, bodies }
     }
 
@@ -102,7 +102,7 @@ impl HttpService {
         watch.reads_body();
         let (body, _share) = self.read(request.into_body()).await?;
         watch.works();
-        Ok(self.dispatcher.reply(&body).await)
+        Ok(self.dispatcher.reply(&body, None).await)
     }
 
     /// geth's checks, in geth's order.
@@ -212,7 +212,7 @@ fn json(reply: Option<Reply>) -> Response<Full<Bytes>> {
 }
 
 /// An answer that is not JSON ends the connection: the rest of the request may be anything.
-fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+pub(super) fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(format!("{text}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();

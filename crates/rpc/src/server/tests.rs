@@ -21,11 +21,17 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let dispatcher = Arc::new(Dispatcher::new(methods(), DispatchLimits::default()));
         let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
-        let service =
-            HttpService::new(dispatcher, Hosts::cluster(None), origins, limits.body_bytes);
+        let service = HttpService::new(
+            dispatcher,
+            Hosts::cluster(None),
+            origins,
+            limits.body_bytes,
+            bodies(),
+        );
+        let door = Arc::new(Door { http: Some(service), websocket: None });
         let shutdown = CancellationToken::new();
         let mut task = tokio::task::JoinSet::new();
-        task.spawn(serve(listener, Arc::new(service), limits, shutdown.clone()));
+        task.spawn(serve(Listener::Tcp(listener, door), limits, shutdown.clone()));
         Self { address, shutdown, task }
     }
 
@@ -46,6 +52,10 @@ impl TestServer {
             ended.unwrap();
         }
     }
+}
+
+fn bodies() -> Arc<crate::budget::Budget> {
+    Arc::new(crate::budget::Budget::new(BODIES_BYTES_MAX))
 }
 
 async fn rest(socket: &mut TcpStream) -> String {
@@ -290,14 +300,15 @@ async fn answers_that_nobody_takes_are_cut() {
         Box::new(move |_| Ok(serde_json::value::RawValue::from_string(long.clone()).unwrap())),
     );
     let dispatcher = Arc::new(Dispatcher::new(slow, DispatchLimits::default()));
-    let service =
-        Arc::new(HttpService::new(dispatcher, Hosts::cluster(None), vec![], BODY_BYTES_MAX));
+    let hosts = Hosts::cluster(None);
+    let service = HttpService::new(dispatcher, hosts, vec![], BODY_BYTES_MAX, bodies());
+    let door = Arc::new(Door { http: Some(service), websocket: None });
     let limits = hurried(|d| d.write = Duration::from_millis(50));
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(post("", r#"{"id":1,"method":"test_long"}"#).as_bytes()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     // The server's side of the connection ends by itself although nobody reads.
-    connection(accepted, service, limits.deadlines, CancellationToken::new()).await;
+    serve_connection(Accepted::Tcp(accepted, door), limits, CancellationToken::new()).await;
     let mut taken = Vec::new();
     let _ = socket.read_to_end(&mut taken).await;
     assert!(taken.len() < 20 * 1024 * 1024);

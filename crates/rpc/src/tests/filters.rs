@@ -62,13 +62,19 @@ async fn a_filter_tells_each_change_once() {
     let blocks = fixture.result("eth_newBlockFilter", json!([])).await;
     let logs = fixture.result("eth_newFilter", json!([{"topics": [topic()]}])).await;
     let pending = fixture.result("eth_newPendingTransactionFilter", json!([])).await;
-    for id in [&blocks, &logs, &pending] {
+    let whole = fixture.result("eth_newPendingTransactionFilter", json!([true])).await;
+    for id in [&blocks, &logs, &pending, &whole] {
         assert_eq!(fixture.result("eth_getFilterChanges", json!([id])).await, json!([]));
     }
     let tx = account(0).create(1337, 0, LOGGING);
     fixture.pool.add(txpool::Origin::Remote, tx.clone()).unwrap();
     let hashes = fixture.result("eth_getFilterChanges", json!([pending])).await;
     assert_eq!(hashes, json!([tx.tx_hash()]));
+    let objects = fixture.result("eth_getFilterChanges", json!([whole])).await;
+    assert_eq!(
+        (objects[0]["hash"].clone(), objects[1].clone()),
+        (json!(tx.tx_hash()), json!(null))
+    );
     let first = fixture.grow(vec![tx]).await;
     let second = fixture.grow(vec![]).await;
     let hashes = fixture.result("eth_getFilterChanges", json!([blocks])).await;

@@ -155,7 +155,7 @@ const ETHASH: [(&str, Meaning); 6] = [
 const ETHASH_IGNORED: [&str; 5] =
     ["CachesLockMmap", "DatasetsLockMmap", "PowMode", "NotifyFull", "Log"];
 
-const NODE: [(&str, Meaning); 18] = [
+const NODE: [(&str, Meaning); 19] = [
     ("UserIdent", Flag("identity")),
     ("DataDir", Flag("datadir")),
     ("KeyStoreDir", Flag("keystore")),
@@ -171,12 +171,13 @@ const NODE: [(&str, Meaning); 18] = [
     ("WSPort", Flag("ws.port")),
     ("WSOrigins", Flag("ws.origins")),
     ("WSModules", Flag("ws.api")),
+    ("WSPathPrefix", Flag("ws.rpcprefix")),
     ("AllowUnprotectedTxs", Switch("rpc.allow-unprotected-txs")),
     ("Name", Nothing),
     ("Version", Nothing),
 ];
 
-const NODE_IGNORED: [&str; 24] = [
+const NODE_IGNORED: [&str; 23] = [
     "ExternalSigner",
     "NoUSB",
     "USB",
@@ -185,7 +186,6 @@ const NODE_IGNORED: [&str; 24] = [
     "AuthAddr",
     "AuthPort",
     "AuthVirtualHosts",
-    "WSPathPrefix",
     "WSExposeAll",
     "GraphQLHost",
     "GraphQLPort",

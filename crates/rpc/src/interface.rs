@@ -1,0 +1,106 @@
+//! What all transports have in common: one node, one set of filters, one set of limits.
+
+use std::sync::{Arc, Weak};
+
+use crate::{
+    HttpConfig, Node, WsConfig,
+    budget::Budget,
+    dispatch::{DispatchLimits, Dispatcher, Methods},
+    doors::Doors,
+    eth::{fees::Oracle, filter::Filters},
+    feed::Feed,
+    methods::{self, NAMESPACES},
+    node::Api,
+    server::{
+        BODIES_BYTES_MAX, HttpService, Origins, ServerLimits, SessionService, WebSocketService,
+    },
+};
+
+/// Makes what is answered on each transport.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    node: Node,
+    filters: Arc<Filters>,
+    oracle: Arc<Oracle>,
+    feed: Arc<Feed>,
+    bodies: Arc<Budget>,
+    limits: ServerLimits,
+    /// For the methods that open and close them.
+    doors: Weak<Doors>,
+    /// Without methods; it holds what all dispatchers share.
+    dispatcher: Dispatcher,
+}
+
+impl Interface {
+    pub(crate) fn new(
+        node: Node,
+        limits: ServerLimits,
+        dispatch: DispatchLimits,
+        doors: Weak<Doors>,
+    ) -> Self {
+        let feed = Feed::new(node.chain.clone(), node.pool.clone(), node.network.clone());
+        Self {
+            node,
+            filters: Arc::default(),
+            oracle: Arc::default(),
+            feed: Arc::new(feed),
+            bodies: Arc::new(Budget::new(BODIES_BYTES_MAX)),
+            limits,
+            doors,
+            dispatcher: Dispatcher::new(Methods::default(), dispatch),
+        }
+    }
+
+    /// How much connections may cost.
+    pub(crate) const fn limits(&self) -> ServerLimits {
+        self.limits
+    }
+
+    /// What subscribers are told.
+    pub(crate) const fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    pub(crate) fn http(&self, config: HttpConfig) -> HttpService {
+        let HttpConfig { address: _, modules, origins, hosts } = config;
+        let dispatcher = Arc::new(self.dispatcher(modules, "HTTP"));
+        let bodies = Arc::clone(&self.bodies);
+        HttpService::new(dispatcher, hosts, origins, self.limits.body_bytes, bodies)
+    }
+
+    pub(crate) fn websocket(&self, config: WsConfig) -> WebSocketService {
+        let WsConfig { address: _, modules, origins, prefix } = config;
+        let machine = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        WebSocketService {
+            sessions: self.sessions(modules, "WebSocket"),
+            origins: Origins::new(&origins, &machine),
+            prefix,
+        }
+    }
+
+    /// What is answered on connections that stay open.
+    pub(crate) fn sessions(&self, modules: Vec<String>, transport: &str) -> Arc<SessionService> {
+        Arc::new(SessionService {
+            dispatcher: self.dispatcher(modules, transport),
+            feed: Arc::clone(&self.feed),
+            limits: self.limits.session,
+            bodies: Arc::clone(&self.bodies),
+        })
+    }
+
+    fn dispatcher(&self, modules: Vec<String>, transport: &str) -> Dispatcher {
+        let (modules, unknown): (Vec<_>, Vec<_>) =
+            modules.into_iter().partition(|name| NAMESPACES.contains(&name.as_str()));
+        if !unknown.is_empty() {
+            tracing::error!(unavailable = ?unknown, available = ?NAMESPACES, "Unavailable modules in {transport} API list");
+        }
+        let api = Arc::new(Api {
+            node: self.node.clone(),
+            filters: Arc::clone(&self.filters),
+            oracle: Arc::clone(&self.oracle),
+            doors: self.doors.clone(),
+            modules: modules.into_iter().filter(|name| name != "rpc").collect(),
+        });
+        self.dispatcher.with_methods(methods::methods(&api))
+    }
+}
