@@ -297,3 +297,82 @@ fn the_doctor_says_why_nodes_are_not_connected() {
         node.stop_well();
     }
 }
+
+#[test]
+fn the_doctor_says_whose_clock_is_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let node = start(&genesis, &folder.path().join("node"), &["--role", "tx"]);
+    let url = node.rpc.url();
+    let late = LateNode::start(62);
+    let ill = run(&["peers", "doctor", "--url", &url, &late.url]);
+    let said = shown(&ill);
+    assert_eq!(ill.status.code(), Some(1), "{said}");
+    assert!(said.contains("off by about 6") && said.contains("its is behind"), "{said}");
+    assert!(said.contains("run NTP"), "{said}");
+    node.stop_well();
+    late.stop();
+}
+
+#[test]
+fn discovery_by_version_5_alone_answers_no_version_4_and_says_its_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let mut old = start(&genesis, &at("old"), &["--role", "tx", "--nodiscover", "--v5disc"]);
+    let info = old.rpc.call("admin_nodeInfo", json!([]));
+    let enr = info["enr"].as_str().expect("it says its record").to_owned();
+    assert!(enr.starts_with("enr:-"), "{info}");
+    assert!(number(&info["ports"]["discovery"]) > 0, "{info}");
+    assert_eq!(info["enode"].as_str(), Some(old.enode().as_str()));
+    let flags = ["--role", "tx", "--discovery.v4=false", "--discovery.v5", "--bootnodes", &enr];
+    let mut new = start(&genesis, &at("new"), &flags);
+    new.wait("it finds the other", LONGEST, |node| {
+        number(&node.rpc.call("net_peerCount", json!([]))) == 1
+    });
+    for node in [old, new] {
+        node.stop_well();
+    }
+}
+
+/// Somebody who answers pings of version 4 with the clock of a machine that is behind.
+struct LateNode {
+    url: String,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl LateNode {
+    fn start(seconds_behind: u64) -> Self {
+        use devp2p::discv4::{Endpoint, Envelope, Packet};
+        let key = secp256k1::SecretKey::from_byte_array(&[9; 32]).expect("a key");
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let at = socket.local_addr().expect("it is bound");
+        let url =
+            format!("enode://{}@127.0.0.1:1?discport={}", devp2p::PeerId::of(&key), at.port());
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it can be set");
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 1_280];
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+                let Ok(envelope) = Envelope::open(&buffer[..length]) else { continue };
+                let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+                let pong = Packet::Pong {
+                    to: Endpoint::new(from, 0),
+                    ping_hash: envelope.hash,
+                    expiration: now.as_secs() + 20 - seconds_behind,
+                    enr_sequence: None,
+                };
+                socket.send_to(&pong.seal(&key).0, from).expect("it can be sent");
+            }
+        });
+        Self { url, stop, thread }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.join().expect("it ends");
+    }
+}

@@ -1,6 +1,7 @@
 //! The node's key, whom it calls, and the network that does.
 
 use std::{
+    collections::HashMap,
     fs::{self, OpenOptions},
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,10 +13,13 @@ use std::{
 
 use chain::ChainHandle;
 use consensus::Engine;
-use devp2p::{Discovery, DiscoveryConfig, NetRestrict, NodeRecord, PeerId, discovery::V5Config};
+use devp2p::{
+    Discovery, DiscoveryConfig, LocalRecord, NetRestrict, NodeRecord, OwnRecord, PeerId,
+    discovery::V5Config, discv4::Skew,
+};
 use eyre::{Result, WrapErr};
 use network::{NetworkConfig, NetworkHandle};
-use primitives::ChainSpec;
+use primitives::{ChainSpec, ForkId};
 use secp256k1::SecretKey;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +38,8 @@ use crate::{
 const FOUND_MAX: usize = 64;
 /// How often nodes are looked for while there are few peers.
 const SEEK_PERIOD: Duration = Duration::from_secs(5);
+/// A clock that is off by so many seconds more or less is told of again.
+const CLOCK_STEP: u64 = 10;
 /// The list of nodes to be connected to always.
 const STATIC_NODES: &str = "static-nodes.json";
 /// The list of nodes that have a place always when they call.
@@ -49,6 +55,26 @@ pub(crate) struct Finding {
     pub(crate) sources: Sources,
     /// The name that this node's address belongs to, if it was told by name.
     pub(crate) name: Option<String>,
+}
+
+/// The clocks that the network was told of.
+#[derive(Debug, Default)]
+struct Clocks(HashMap<PeerId, i64>);
+
+impl Clocks {
+    /// Those of which something new is to be told. Discovery bounds how many there are.
+    fn news(&mut self, skews: Vec<Skew>) -> Vec<Skew> {
+        let before = std::mem::take(&mut self.0);
+        let mut news = Vec::new();
+        for skew in skews {
+            let told = before.get(&skew.id).filter(|told| told.abs_diff(skew.seconds) < CLOCK_STEP);
+            self.0.insert(skew.id, told.copied().unwrap_or(skew.seconds));
+            if told.is_none() {
+                news.push(skew);
+            }
+        }
+        news
+    }
 }
 
 /// Starts the network; `None` if the node is to have no peers.
@@ -82,6 +108,7 @@ pub async fn start(
         pending_max: config.network.pending_peers_max,
         named: named.known(),
         trusted: trusted.ids(),
+        mines: config.mining.enabled,
         restrict: finding.config.restrict.clone(),
         found,
     };
@@ -92,17 +119,27 @@ pub async fn start(
         format!("cannot listen on port {port} for peers; is another node running? --port takes another, 0 a free one")
     })?;
     let tcp = handle.address().map_or(0, |address| address.port());
-    if config.network.discovery {
+    let handle = if config.network.discovers() {
         if port == 0 && config.network.discovery_port == 0 {
             finding.config.listen.set_port(tcp);
         }
+        if !config.network.discovery_v4 {
+            // Version 5 can ask those only whose record is known.
+            tasks.spawn(offer(finding.sources.clone(), sender, shutdown.clone()));
+        }
         let discovery = discover(finding, (key, tcp), &chain, tasks, shutdown).await?;
-        tracing::info!(self = %discovery.node(), "Started P2P networking");
+        let handle = handle.advertised_as(discovery.own());
         tasks.spawn(seek(discovery, handle.clone(), chain, shutdown.clone()));
+        handle
     } else {
-        let node = NodeRecord { id: own, ip: Ipv4Addr::LOCALHOST.into(), tcp, udp: 0 };
-        tracing::info!(self = %node, "Started P2P networking");
-        tasks.spawn(offer(finding.sources, sender, shutdown.clone()));
+        let Finding { config, sources, name, .. } = finding;
+        let (record, own) = OwnRecord::new(own_record(&config, (key, tcp), &chain));
+        tasks.spawn(offer(sources, sender, shutdown.clone()));
+        tasks.spawn(keep_record(record, name, chain, shutdown.clone()));
+        handle.advertised_as(own)
+    };
+    if let Some(own) = handle.own() {
+        tracing::info!(self = %own.node(), "Started P2P networking");
     }
     if !named.are_known() {
         tasks.spawn(keep_named(named, handle.clone(), shutdown.clone()));
@@ -137,6 +174,7 @@ pub(crate) async fn finding(
         bootnodes,
         seeds: database.seeds(),
         last_sequence: database.last_sequence(),
+        v4: config.network.discovery_v4,
         v5: config.network.discovery_v5.then_some(v5),
         restrict: restriction(config)?,
         fork_id: None,
@@ -155,12 +193,9 @@ async fn discover(
 ) -> Result<Discovery> {
     let Finding { mut config, database, sources, name } = finding;
     config.tcp = tcp;
-    {
-        let view = chain.view();
-        config.fork_id = Some(view.spec.fork_id(view.head.number));
-        if let Some(v5) = &mut config.v5 {
-            v5.fork_hashes = fork_hashes(&view.spec);
-        }
+    config.fork_id = Some(fork_id(chain));
+    if let Some(v5) = &mut config.v5 {
+        v5.fork_hashes = fork_hashes(&chain.view().spec);
     }
     let listen = config.listen;
     let (discovery, run) = start_discovery(config, key, shutdown).await.wrap_err_with(|| {
@@ -245,13 +280,16 @@ async fn seek(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut period = tokio::time::interval(SEEK_PERIOD);
+    let mut clocks = Clocks::default();
     while shutdown.run_until_cancelled(period.tick()).await.is_some() {
-        let fork_id = {
-            let view = chain.view();
-            view.spec.fork_id(view.head.number)
-        };
-        if discovery.set_fork_id(fork_id).await.is_err() {
+        if discovery.set_fork_id(fork_id(&chain)).await.is_err() {
             break;
+        }
+        let Ok(skews) = discovery.skews().await else { break };
+        for Skew { id, at, seconds, is_bootnode } in clocks.news(skews) {
+            if !network.note_clock(id, at, seconds, is_bootnode) {
+                tracing::debug!(peer = ?id, seconds, "Left out a clock that is off");
+            }
         }
         let wanted = (network.peers_max() / 2).max(1);
         if network.peers().len() < wanted && discovery.look_up().await.is_err() {
@@ -259,6 +297,52 @@ async fn seek(
         }
     }
     Ok(())
+}
+
+/// The record of a node without discovery, which others read in `admin_nodeInfo`.
+fn own_record(
+    config: &DiscoveryConfig,
+    (key, tcp): (SecretKey, u16),
+    chain: &ChainHandle,
+) -> LocalRecord {
+    // Where nothing is known, geth says this, too.
+    let ip = config.external.or(config.guess).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let node = NodeRecord { id: PeerId::of(&key), ip, tcp, udp: 0 };
+    let millis = nodes::unix_seconds().saturating_mul(1_000);
+    let sequence = millis.max(config.last_sequence.saturating_add(1));
+    LocalRecord::new(key, node, Some(fork_id(chain)), sequence)
+}
+
+/// Keeps to where this node is, and to which fork its chain is at.
+async fn keep_record(
+    mut record: OwnRecord,
+    name: Option<String>,
+    chain: ChainHandle,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut period = tokio::time::interval(RESOLVE_PERIOD);
+    let look = async {
+        loop {
+            period.tick().await;
+            record.set_fork_id(fork_id(&chain));
+            let Some(name) = &name else { continue };
+            match nat::resolve(name).await {
+                Ok(ip) => record.set_address(ip),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::debug!(name, error, "Could not resolve the own name");
+                }
+            }
+        }
+    };
+    shutdown.run_until_cancelled(look).await;
+    Ok(())
+}
+
+/// Which fork the chain is at.
+fn fork_id(chain: &ChainHandle) -> ForkId {
+    let view = chain.view();
+    view.spec.fork_id(view.head.number)
 }
 
 /// The hashes of all forks of a chain, from the first on.
@@ -347,6 +431,22 @@ pub(crate) fn write_key(path: &Path, key: &SecretKey) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_told_of_once() {
+        let skew = |number: u8, seconds| Skew {
+            id: PeerId::of(&SecretKey::from_byte_array(&[number; 32]).expect("a key")),
+            at: ([10, 0, 0, number], 30_303).into(),
+            seconds,
+            is_bootnode: false,
+        };
+        let mut clocks = Clocks::default();
+        assert_eq!(clocks.news(vec![skew(1, 60), skew(2, -30)]), [skew(1, 60), skew(2, -30)]);
+        assert_eq!(clocks.news(vec![skew(1, 63), skew(2, -25)]), []);
+        assert_eq!(clocks.news(vec![skew(1, 70)]), [skew(1, 70)], "it went on");
+        assert_eq!(clocks.news(vec![]), []);
+        assert_eq!(clocks.news(vec![skew(2, -25)]), [skew(2, -25)], "it was well meanwhile");
+    }
 
     #[test]
     fn the_forks_of_a_chain_are_all_those_a_node_of_it_can_be_at() {

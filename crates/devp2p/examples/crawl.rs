@@ -39,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         fork_id: None,
         seeds: Vec::new(),
         last_sequence: 0,
+        v4: true,
         v5: None,
         found,
     };

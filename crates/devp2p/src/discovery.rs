@@ -1,5 +1,6 @@
 //! Discovery on sockets: both versions at one port.
 
+mod clock;
 mod sockets;
 
 use std::{
@@ -17,12 +18,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use clock::clock_of;
 pub(crate) use sockets::Sockets;
 
 use crate::{
-    Enr, NetRestrict, NodeRecord,
-    discv4::{Action, DATAGRAM_BYTES_MAX, Event, Machine, MachineConfig},
+    Enr, NetRestrict, NodeRecord, OwnNode,
+    discv4::{Action, DATAGRAM_BYTES_MAX, Event, Machine, MachineConfig, Skew},
     discv5::{Happening, Service, ServiceConfig},
+    own::Own,
 };
 
 /// Requests of handles that wait for the loop.
@@ -49,7 +52,9 @@ pub struct DiscoveryConfig {
     pub seeds: Vec<NodeRecord>,
     /// The sequence of the last record that was signed with this key; 0 if it is not known.
     pub last_sequence: u64,
-    /// Speaks version 5, too.
+    /// Speaks version 4.
+    pub v4: bool,
+    /// Speaks version 5.
     pub v5: Option<V5Config>,
     /// Networks to keep to.
     pub restrict: Option<NetRestrict>,
@@ -73,14 +78,7 @@ pub struct V5Config {
 #[derive(Debug, Clone)]
 pub struct Discovery {
     requests: mpsc::Sender<Request>,
-    own: watch::Receiver<Own>,
-}
-
-/// How others find us.
-#[derive(Debug, Clone)]
-struct Own {
-    node: NodeRecord,
-    enr: Enr,
+    own: OwnNode,
 }
 
 #[derive(Debug)]
@@ -88,11 +86,13 @@ enum Request {
     Event(Event),
     Records(Vec<Enr>),
     Nodes(oneshot::Sender<Vec<NodeRecord>>),
+    Skews(oneshot::Sender<Vec<Skew>>),
 }
 
 /// The loop, with what it owns.
 struct Driver {
     sockets: Sockets,
+    v4: bool,
     machine: Machine,
     /// Reads the sockets, if there is one.
     v5: Option<Service>,
@@ -119,12 +119,13 @@ impl Discovery {
         stop: CancellationToken,
     ) -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let DiscoveryConfig { listen, tcp, external, guess, restrict, .. } = config;
-        let sockets = match config.v5 {
+        let sockets = match &config.v5 {
             Some(_) => Sockets::apart(listen).await?,
             None => Sockets::together(listen).await?,
         };
         let udp = sockets.port()?;
         let machine = MachineConfig {
+            is_silent: !config.v4,
             external,
             guess,
             udp,
@@ -137,34 +138,54 @@ impl Discovery {
             Machine::new(key, machine, StdRng::from_os_rng(), Instant::now(), unix_seconds());
         let v5 = match config.v5 {
             Some(V5Config { records, fork_hashes }) => {
-                let config = ServiceConfig { key, records, restrict, fork_hashes };
+                // Of two that ask others where they see us, version 4 hears more.
+                let learns_address = !config.v4 && machine.learns_address();
+                let config = ServiceConfig { key, records, restrict, fork_hashes, learns_address };
                 let knows_address = machine.knows_address();
                 Some(Service::start(config, machine.enr(), knows_address, &sockets).await?)
             }
             None => None,
         };
         let (requests, queue) = mpsc::channel(REQUEST_QUEUE_MAX);
-        let (own, own_watch) = watch::channel(Own::of(&machine));
+        let (own, own_seen) = watch::channel(own(&machine));
         // Nothing is sent before the loop runs: its first tick is due at once.
         let mut actions = Vec::new();
         for event in [Event::AddBootnodes(config.bootnodes), Event::Seed(config.seeds)] {
             machine.on(event, Instant::now(), unix_seconds(), &mut actions);
         }
-        let driver = Driver { sockets, machine, v5, found: config.found, requests: queue, own };
+        let (v4, found) = (config.v4, config.found);
+        let driver = Driver { sockets, v4, machine, v5, found, requests: queue, own };
         let run = async move { driver.run(actions, stop).await };
-        Ok((Self { requests, own: own_watch }, run))
+        Ok((Self { requests, own: OwnNode(own_seen) }, run))
     }
 
     /// Our id and address, as others see it.
     #[must_use]
     pub fn node(&self) -> NodeRecord {
-        self.own.borrow().node
+        self.own.node()
     }
 
     /// Our record.
     #[must_use]
     pub fn enr(&self) -> Enr {
-        self.own.borrow().enr.clone()
+        self.own.enr()
+    }
+
+    /// The same for others, who may keep it.
+    #[must_use]
+    pub fn own(&self) -> OwnNode {
+        self.own.clone()
+    }
+
+    /// Nodes whose clock is far from ours, bootnodes first. Version 4 notices that.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has ended.
+    pub async fn skews(&self) -> Result<Vec<Skew>, DiscoveryStopped> {
+        let (answer, skews) = oneshot::channel();
+        self.request(Request::Skews(answer)).await?;
+        skews.await.map_err(|_| DiscoveryStopped)
     }
 
     /// The nodes of the table that are there.
@@ -229,12 +250,6 @@ impl Discovery {
     }
 }
 
-impl Own {
-    fn of(machine: &Machine) -> Self {
-        Self { node: *machine.node(), enr: machine.enr().clone() }
-    }
-}
-
 impl Driver {
     async fn run(mut self, mut actions: Vec<Action>, stop: CancellationToken) {
         loop {
@@ -252,7 +267,7 @@ impl Driver {
                     Some(event) => event,
                     None => continue,
                 },
-                () = time::sleep_until(self.machine.wake_at().into()) => Event::Tick,
+                () = time::sleep_until(self.machine.wake_at().into()), if self.v4 => Event::Tick,
                 Some(request) = self.requests.recv() => match self.on_request(request) {
                     Some(event) => event,
                     None => continue,
@@ -266,10 +281,11 @@ impl Driver {
     fn on_happening(&mut self, happening: Happening) -> Option<Event> {
         match happening {
             Happening::Datagram { from, bytes } => return Some(Event::Datagram { from, bytes }),
+            Happening::Seen(address) => return Some(Event::Seen(address)),
             Happening::Found(nodes) => nodes.into_iter().for_each(|node| self.report(node)),
             Happening::Nothing => {}
             Happening::Ended => {
-                tracing::error!("Discovery v5 stopped; v4 goes on");
+                tracing::error!("Discovery v5 stopped; v4 goes on if it is spoken");
                 self.v5 = None;
             }
         }
@@ -288,6 +304,10 @@ impl Driver {
                 if let Some(v5) = &mut self.v5 {
                     v5.add(&records);
                 }
+            }
+            Request::Skews(answer) => {
+                // Whoever asked may have gone.
+                answer.send(self.machine.skews(Instant::now())).ok();
             }
             Request::Nodes(answer) => {
                 let mut nodes = self.machine.nodes();
@@ -328,11 +348,16 @@ impl Driver {
                         v5.offer(&enr);
                     }
                 }
+                Action::OwnClock(seconds_ahead) => tracing::warn!(
+                    seconds_ahead,
+                    "This machine's clock seems to be off, run NTP: most nodes say so, and those \
+                     with another clock cannot find this one or refuse its blocks"
+                ),
             }
         }
         if self.own.borrow().enr.sequence() != self.machine.enr().sequence() {
             tracing::debug!(node = %self.machine.node(), "Changed own record");
-            self.own.send_replace(Own::of(&self.machine));
+            self.own.send_replace(own(&self.machine));
             if let Some(v5) = &mut self.v5 {
                 v5.set_own(self.machine.enr(), self.machine.knows_address());
             }
@@ -344,6 +369,10 @@ impl Driver {
             tracing::trace!(node = ?node.id, "Dropped found node");
         }
     }
+}
+
+fn own(machine: &Machine) -> Own {
+    Own { node: *machine.node(), enr: machine.enr().clone() }
 }
 
 /// What happens next in version 5, if it is spoken.

@@ -4,6 +4,7 @@
 //! [`Machine`] is the protocol without a socket or a clock; [`crate::Discovery`] gives it both.
 
 mod bonds;
+mod clocks;
 mod limiter;
 mod lookup;
 mod machine;
@@ -13,6 +14,11 @@ mod statements;
 mod table;
 
 pub use bonds::{BOND_PERIOD, BONDS_MAX};
+pub(crate) use clocks::seconds_ahead;
+pub use clocks::{
+    AHEAD_SECONDS_MAX, BEHIND_SECONDS_MAX, CLOCK_PERIOD, CLOCK_WITNESSES_MIN, CLOCKS_MAX, Skew,
+    is_off,
+};
 pub use limiter::{REQUESTS_PER_MINUTE_MAX, SOURCES_MAX, VERIFIES_PER_SECOND_MAX};
 pub use lookup::{ALPHA, QUESTIONS_MAX};
 pub use machine::{Action, BOOTNODES_MAX, Event, LOOKUPS_MAX, Machine, MachineConfig, SEEDS_MAX};
@@ -26,3 +32,6 @@ pub use table::{
     BUCKET_NODES_MAX, BUCKET_SUBNET_NODES_MAX, BUCKETS, FAILURES_MAX, REPLACEMENTS_MAX,
     TABLE_SUBNET_NODES_MAX,
 };
+
+/// How long our packets hold, and geth's.
+pub(crate) const EXPIRATION_SECONDS: u64 = 20;

@@ -16,7 +16,10 @@ use discv5_enr::{CombinedKey, CombinedPublicKey, NodeId};
 use secp256k1::SecretKey;
 use tokio::{sync::mpsc, task::JoinSet, time};
 
-use crate::{Enr, NetRestrict, NodeRecord, PeerId, check_relayed, discovery::Sockets, is_lan};
+use crate::{
+    Enr, NetRestrict, NodeRecord, PeerId, check_relayed, discovery::Sockets,
+    discv4::STATEMENTS_MIN, is_lan,
+};
 
 /// Sessions that are kept; the oldest gives way.
 pub const SESSIONS_MAX: usize = 1_000;
@@ -29,6 +32,9 @@ pub const OFFERS_UNTIL: usize = 16;
 const REFRESH_PERIOD: Duration = Duration::from_mins(30);
 /// The same while nobody answers.
 const LONELY_PERIOD: Duration = Duration::from_secs(15);
+
+/// How often nodes are asked where they see us.
+const ADDRESS_PERIOD: Duration = Duration::from_secs(30);
 
 /// A record as the library has it.
 type Record = ::discv5::Enr;
@@ -44,6 +50,8 @@ pub(crate) struct ServiceConfig {
     /// Hashes of the forks of our chain, old and new. Nodes that say another are of no use; empty
     /// takes all.
     pub(crate) fork_hashes: Vec<[u8; 4]>,
+    /// Asks others where they see us.
+    pub(crate) learns_address: bool,
 }
 
 /// The running protocol.
@@ -70,6 +78,8 @@ pub(crate) enum Happening {
     },
     /// Nodes that have proven to be there.
     Found(Vec<NodeRecord>),
+    /// Others see us there.
+    Seen(SocketAddr),
     /// Nothing of interest.
     Nothing,
     /// The library gave up; nobody reads the sockets any more.
@@ -97,7 +107,7 @@ impl Service {
         knows_address: bool,
         sockets: &Sockets,
     ) -> io::Result<Self> {
-        let ServiceConfig { key, records, restrict, fork_hashes } = config;
+        let ServiceConfig { key, records, restrict, fork_hashes, learns_address } = config;
         let filter = Filter { own: own.id(), restrict, fork_hashes };
         let key = CombinedKey::secp256k1_from_bytes(&mut key.secret_bytes())
             .expect("both libraries know the same keys");
@@ -107,12 +117,15 @@ impl Service {
         let mut builder = ConfigBuilder::new(ListenConfig::FromSockets { ipv4, ipv6 });
         builder
             .session_cache_capacity(SESSIONS_MAX)
-            // Version 4 asks others where they see us.
-            .disable_enr_update()
             .auto_nat_listen_duration(None)
             // Nodes that were only named are of no interest.
             .disable_report_discovered_peers()
             .table_filter(is_plausible);
+        if learns_address {
+            builder.enr_peer_update_min(STATEMENTS_MIN).ping_interval(ADDRESS_PERIOD);
+        } else {
+            builder.disable_enr_update();
+        }
         if is_public {
             // On a site all nodes share a network.
             builder.ip_limit();
@@ -222,13 +235,13 @@ impl Service {
                 }
                 Happening::Found(found)
             }
+            Event::SocketUpdated(address) => Happening::Seen(address),
             // A request for a protocol that we do not have is answered with nothing when dropped.
             Event::TalkRequest(_)
             | Event::Discovered(_)
             | Event::NodeInserted { .. }
             | Event::UnverifiableEnr { .. }
             | Event::SessionsExpired(_)
-            | Event::SocketUpdated(_)
             | _ => Happening::Nothing,
         }
     }
@@ -273,7 +286,7 @@ impl Filter {
         let fitting = enrs.filter(|enr| enr.id() != self.own && self.fits(enr));
         fitting
             .filter_map(|enr| enr.node())
-            .filter(|node| node.tcp != 0 && self.allows(node))
+            .filter(|node| node.tcp != 0 && node.udp != 0 && self.allows(node))
             .collect()
     }
 

@@ -170,6 +170,11 @@ impl LocalRecord {
         }
     }
 
+    /// Says the same with a higher sequence.
+    pub(crate) fn renew(&mut self) {
+        self.sign();
+    }
+
     /// Says another fork id.
     pub fn set_fork_id(&mut self, fork_id: ForkId) {
         if self.fork_id != Some(fork_id) {
@@ -186,13 +191,19 @@ impl LocalRecord {
 
 fn sign(key: &SecretKey, node: &NodeRecord, fork_id: Option<ForkId>, sequence: u64) -> Enr {
     let mut builder = ::enr::Enr::builder();
-    builder.seq(sequence).ip(node.ip).udp4(node.udp);
+    builder.seq(sequence).ip(node.ip);
+    // As in geth, a port that is not there is not said.
+    if node.udp != 0 {
+        builder.udp4(node.udp);
+    }
     if node.tcp != 0 {
         builder.tcp4(node.tcp);
     }
     if node.ip.is_ipv6() {
         // Some look for the ports of IPv6 under their own names only.
-        builder.udp6(node.udp);
+        if node.udp != 0 {
+            builder.udp6(node.udp);
+        }
         if node.tcp != 0 {
             builder.tcp6(node.tcp);
         }
@@ -397,6 +408,79 @@ mod tests {
         assert!(Enr::from_rlp(&at_limit).is_ok());
         let beyond = signed(&[id(), short(), ballast(151 + ENR_BYTES_MAX - base)]);
         assert_eq!(Enr::from_rlp(&beyond), Err(EnrError::TooLong));
+    }
+
+    /// What is no compressed point on the curve, by length, prefix and number.
+    fn bad_keys() -> Vec<Vec<u8>> {
+        let good = key().public_key(secp256k1::SECP256K1);
+        let (short, long) = (good.serialize().to_vec(), good.serialize_uncompressed().to_vec());
+        let with_x = |prefix: u8, x: [u8; 32]| [&[prefix][..], &x[..]].concat();
+        let five = |last: u8| std::array::from_fn(|place| if place == 31 { last } else { 0 });
+        let mut keys = vec![
+            vec![],
+            vec![2],
+            short[..32].to_vec(),
+            [&short[..], &[0]].concat(),
+            long[1..].to_vec(),
+            long.clone(),
+            [&[6], &long[1..]].concat(),
+            // Beyond the field's prime, none at all, and one whose square has no root.
+            with_x(2, [0xff; 32]),
+            with_x(3, [0; 32]),
+            with_x(2, five(5)),
+        ];
+        keys.extend([0, 1, 4, 5, 0xff].map(|prefix| [&[prefix], &short[1..]].concat()));
+        keys
+    }
+
+    /// P2P-02 and DSC-05.
+    #[test]
+    fn records_with_keys_that_are_no_points_are_refused_by_both_libraries() {
+        use secp256k1::PublicKey;
+        for bytes in bad_keys() {
+            let is_point = PublicKey::from_slice(&bytes).is_ok();
+            assert!(!is_point || bytes.len() == 65, "{bytes:x?}");
+            let pairs =
+                [("id", alloy_rlp::encode("v4")), ("secp256k1", alloy_rlp::encode(&bytes[..]))];
+            let record = signed(&pairs);
+            assert!(Enr::from_rlp(&record).is_err(), "{bytes:x?}");
+            // The other library takes two more forms of a point; none becomes a node of ours.
+            let of_v5 = ::discv5::Enr::decode(&mut record.as_slice());
+            let is_form = is_point || bytes.first() == Some(&5);
+            assert!(of_v5.is_err() || is_form, "{bytes:x?}");
+        }
+        // An item of another kind, and a list, where the key should be.
+        for value in [vec![0xc0], vec![0xc2, 1, 2], vec![0xb9, 0xff, 0xff], vec![0xf8]] {
+            let record = signed(&[("id", alloy_rlp::encode("v4")), ("secp256k1", value)]);
+            assert!(Enr::from_rlp(&record).is_err());
+            assert!(::discv5::Enr::decode(&mut record.as_slice()).is_err());
+        }
+    }
+
+    /// DSC-05.
+    #[test]
+    fn records_with_a_wrong_signature_are_refused_by_both_libraries() {
+        let good = local().enr().to_rlp();
+        let place = good.windows(2).position(|pair| pair == [0xb8, 0x40]).unwrap() + 2;
+        let zero = [0; 64];
+        let order = [&[0xff; 15][..], &[0xfe], &[0xff; 48]].concat();
+        let mut swapped = good[place + 32..place + 64].to_vec();
+        swapped.extend_from_slice(&good[place..place + 32]);
+        for signature in [&zero[..], &[0xff; 64], &order, &swapped] {
+            let mut record = good.clone();
+            record[place..place + 64].copy_from_slice(signature);
+            assert!(matches!(Enr::from_rlp(&record), Err(EnrError::Malformed(_))));
+            assert!(::discv5::Enr::decode(&mut record.as_slice()).is_err());
+        }
+        // Signed by nobody, or by too few bytes.
+        for length in [0, 1, 63] {
+            let mut payload = alloy_rlp::encode(&good[place..place + length]);
+            payload.extend_from_slice(&good[place + 64..]);
+            let mut record = vec![0xf8, u8::try_from(payload.len()).unwrap()];
+            record.append(&mut payload);
+            assert!(Enr::from_rlp(&record).is_err());
+            assert!(::discv5::Enr::decode(&mut record.as_slice()).is_err());
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod discv5;
 mod ecies;
 mod enr;
 mod netrestrict;
+mod own;
 mod record;
 mod rlpx;
 mod session;
@@ -27,6 +28,7 @@ pub use dialer::{CANDIDATES_MAX, DIALS_MAX, DialEvent, Dialer};
 pub use discovery::{Discovery, DiscoveryConfig};
 pub use enr::{ENR_BYTES_MAX, Enr, EnrError, LocalRecord};
 pub use netrestrict::{NetRestrict, NetRestrictError};
+pub use own::{OwnNode, OwnRecord};
 pub use record::{NodeRecord, PeerId, RecordError};
 pub use rlpx::RlpxError;
 pub use session::{

@@ -41,7 +41,7 @@ use crate::{
     pending::Pending,
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
     serve::{self, Answer, Places, Question},
-    trouble::Troubles,
+    trouble::{self, Troubles},
     wire::Message,
 };
 
@@ -59,6 +59,15 @@ pub(crate) enum Command {
     Trust(PeerId, bool),
     /// A word, to see that the loop runs.
     Ping(oneshot::Sender<()>),
+    /// A node's clock differs from ours.
+    Clock {
+        id: PeerId,
+        at: SocketAddr,
+        /// How far it is ahead.
+        seconds: i64,
+        /// Whether it is a trouble though nobody called the node.
+        matters: bool,
+    },
 }
 
 /// What a job brought.
@@ -268,6 +277,13 @@ impl Driver {
             Command::Trust(id, trusted) => {
                 self.peers.trust(id, trusted);
                 self.publish();
+            }
+            Command::Clock { id, at, seconds, matters } => {
+                let is_wanted =
+                    matters || self.dialer.is_named(id) || self.troubles.borrow().has_dialled(id);
+                if is_wanted && self.peers.session_of(id).is_none() {
+                    self.trouble((Some(id), Some(at)), true, &trouble::clock(seconds));
+                }
             }
             Command::Remove(id) => {
                 self.dial(DialEvent::Forgotten(id));

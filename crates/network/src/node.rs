@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use chain::ChainHandle;
 use consensus::Engine;
-use devp2p::{Capability, Dialer, Local, NetRestrict, NodeRecord, PeerId, Protocol};
+use devp2p::{Capability, Dialer, Local, NetRestrict, NodeRecord, OwnNode, PeerId, Protocol};
 use secp256k1::SecretKey;
 use tokio::{
     net::TcpListener,
@@ -52,6 +52,9 @@ pub struct NetworkConfig {
     pub named: Vec<NodeRecord>,
     /// Nodes that have a place always when they call.
     pub trusted: Vec<PeerId>,
+    /// Whether this node mines: then it wants transactions at once. Others want them once they have
+    /// the chain that their peers have.
+    pub mines: bool,
     /// Networks to keep to.
     pub restrict: Option<NetRestrict>,
     /// Nodes that discovery finds.
@@ -63,6 +66,7 @@ pub struct NetworkConfig {
 pub struct NetworkHandle {
     id: PeerId,
     address: Option<SocketAddr>,
+    own: Option<OwnNode>,
     peers_max: usize,
     commands: mpsc::Sender<Command>,
     infos: watch::Receiver<Arc<Vec<PeerInfo>>>,
@@ -81,6 +85,19 @@ impl NetworkHandle {
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Notes who knows how others find this node.
+    #[must_use]
+    pub fn advertised_as(mut self, own: OwnNode) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    /// How others find this node, if somebody knows.
+    #[must_use]
+    pub const fn own(&self) -> Option<&OwnNode> {
+        self.own.as_ref()
     }
 
     /// Peers at most.
@@ -133,6 +150,14 @@ impl NetworkHandle {
         self.commands.try_send(Command::Trust(id, trusted)).is_ok()
     }
 
+    /// Notes that a node's clock is so many seconds ahead of ours, behind if negative. That is a
+    /// trouble if it `matters`, or if somebody wants this node and it is not connected. Returns
+    /// false if too many such notes wait.
+    #[must_use]
+    pub fn note_clock(&self, id: PeerId, at: SocketAddr, seconds: i64, matters: bool) -> bool {
+        self.commands.try_send(Command::Clock { id, at, seconds, matters }).is_ok()
+    }
+
     /// Leaves a node, and does not call it again because it was named.
     #[must_use]
     pub fn remove(&self, id: PeerId) -> bool {
@@ -179,7 +204,10 @@ pub async fn start(
         stop,
     });
     // Nobody should know beforehand who gets blocks whole.
-    let protocol = protocol::Protocol::new(&chain.view(), rand::random());
+    let mut protocol = protocol::Protocol::new(&chain.view(), rand::random());
+    if config.mines {
+        protocol.accept_transactions();
+    }
     let mut driver = Driver {
         dialer: Dialer::new(id, config.peers_max.div_ceil(DIAL_RATIO)),
         peers: Peers::new(id, config.peers_max, config.trusted),
@@ -212,7 +240,8 @@ pub async fn start(
     tasks.spawn(driver.run(Sources { listener, peers, found: config.found, commands, imported }));
     let (peers_max, commands) = (config.peers_max, command);
     let (infos, progress) = (infos_seen, progress_seen);
-    Ok(NetworkHandle { id, address, peers_max, commands, infos, troubles, progress })
+    let own = None;
+    Ok(NetworkHandle { id, address, own, peers_max, commands, infos, troubles, progress })
 }
 
 /// Every version of eth that geth has spoken since 1.8, and snap/1 beside it.

@@ -6,6 +6,8 @@
 
 mod blocks;
 mod job;
+#[cfg(test)]
+mod tests;
 mod transactions;
 
 use std::{
@@ -60,6 +62,9 @@ pub struct Protocol {
     /// The head that the parts know.
     head: B256,
     progress: Option<SyncProgress>,
+    /// Whether transactions of peers are taken: not before this node had their chain once, as in
+    /// geth. The pool judges them by the head's state, and an old one is of no use.
+    accepts: bool,
 }
 
 /// What happens to a node.
@@ -214,16 +219,31 @@ impl Protocol {
     #[must_use]
     pub fn new(view: &ChainView, seed: u64) -> Self {
         let head = head_of(view);
+        let mut transactions = TransactionGossip::new(seed);
+        transactions.listen(false);
         Self {
             sync: Sync::new(head),
             blocks: BlockGossip::new(head.number, seed),
-            transactions: TransactionGossip::new(seed),
+            transactions,
             forgeries: HashMap::default(),
             held: HashMap::default(),
             foreign: Recent::new(FOREIGN_MAX),
             head: head.hash,
             progress: None,
+            accepts: false,
         }
+    }
+
+    /// Takes transactions of peers from now on: of use to whoever mines.
+    pub fn accept_transactions(&mut self) {
+        self.accepts = true;
+        self.transactions.listen(true);
+    }
+
+    /// Whether transactions of peers are taken.
+    #[must_use]
+    pub const fn accepts_transactions(&self) -> bool {
+        self.accepts
     }
 
     /// Takes an event in. The view is the chain's newest, and no older than the event.
@@ -236,6 +256,10 @@ impl Protocol {
     ) {
         let turn = &mut Turn { now, view, pool, actions };
         self.look(turn);
+        if !self.accepts && self.sync.is_abreast() {
+            // Nobody has more: there is nothing to wait for, even if there was no block yet.
+            self.accept_transactions();
+        }
         match event {
             Event::PeerJoined { peer, version, head, td } => {
                 self.forgeries.insert(peer, 0);
@@ -340,6 +364,7 @@ impl Protocol {
             Done::Verified(block, held) => self.on_verified(block, held, turn),
             Done::Imported(block) => {
                 self.held.remove(&block.hash);
+                self.accept_transactions();
                 self.on_blocks(block_gossip::Event::Imported { block }, turn);
             }
             Done::Rejected { hash, is_invalid } => {
@@ -383,7 +408,10 @@ impl Protocol {
                     self.progress = Some(SyncProgress { starting, current, highest });
                     turn.actions.push(Action::Progress(self.progress));
                 }
-                sync::Action::Done => self.announce_head(turn),
+                sync::Action::Done => {
+                    self.accept_transactions();
+                    self.announce_head(turn);
+                }
             }
         }
         if self.progress.is_some() && !self.sync.is_syncing() && self.sync.imports() == 0 {

@@ -254,6 +254,12 @@ impl Sync {
         }
     }
 
+    /// Whether there are peers, and none of them claims a heavier chain.
+    #[must_use]
+    pub fn is_abreast(&self) -> bool {
+        !self.peers.is_empty() && self.peers.values().all(|peer| peer.td <= self.local.td)
+    }
+
     /// How many imports are not answered.
     #[must_use]
     pub fn imports(&self) -> usize {

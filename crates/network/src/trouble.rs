@@ -68,6 +68,11 @@ impl Troubles {
         self.all.retain(|trouble| trouble.id != Some(id));
     }
 
+    /// Whether something went wrong when we called this node.
+    pub(crate) fn has_dialled(&self, id: PeerId) -> bool {
+        self.all.iter().any(|trouble| trouble.dialled && trouble.id == Some(id))
+    }
+
     pub(crate) fn all(&self) -> &[Trouble] {
         &self.all
     }
@@ -93,6 +98,15 @@ pub(crate) fn unreachable(address: SocketAddr, error: Option<&io::Error>) -> Str
             format!("cannot reach {address}: {error}; check the address and the network")
         }
     }
+}
+
+/// What a clock means that is so many seconds ahead of ours.
+pub(crate) fn clock(seconds: i64) -> String {
+    let (off, way) = (seconds.unsigned_abs(), if seconds < 0 { "behind" } else { "ahead" });
+    format!(
+        "this node's clock or its is off by about {off} s (its is {way}), so packets of discovery \
+         end before they arrive, and blocks may seem to be of the future; run NTP on both machines"
+    )
 }
 
 /// What a failed handshake means.
@@ -210,6 +224,9 @@ mod tests {
         for (text, fix) in [
             (unreachable(address(1, 1), None), "--nat extip:IP"),
             (unreachable(address(1, 1), Some(&refused_by_kernel)), "--port"),
+            (clock(-62), "off by about 62 s (its is behind)"),
+            (clock(99), "off by about 99 s (its is ahead)"),
+            (clock(i64::MIN), "run NTP"),
             (refused(DisconnectReason::TooManyPeers), "--maxpeers"),
             (refused(DisconnectReason::SubprotocolError), "--networkid"),
             (handshake(&HandshakeError::Rlpx(RlpxError::Closed), true), "another key"),

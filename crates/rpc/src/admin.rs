@@ -1,6 +1,6 @@
 //! `admin_*`: the node about itself.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ::network::{NetworkHandle, PeerInfo, Trouble};
 use devp2p::NodeRecord;
@@ -22,9 +22,9 @@ pub(crate) fn register(table: &mut Table) {
 
 #[derive(Debug, Serialize)]
 struct NodeInfo {
+    name: String,
     #[serde(flatten)]
     address: Option<Address>,
-    name: String,
     protocols: Protocols,
 }
 
@@ -34,6 +34,7 @@ struct NodeInfo {
 struct Address {
     id: String,
     enode: String,
+    enr: String,
     ip: IpAddr,
     ports: Ports,
     listen_addr: String,
@@ -47,15 +48,15 @@ struct Ports {
 
 impl Address {
     fn new(network: &NetworkHandle) -> Option<Self> {
-        let (id, address) = (network.id(), network.address()?);
-        // What is reachable from elsewhere is not known here.
-        let (ip, port) = (IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+        let (own, listen) = (network.own()?, network.address()?);
+        let node = own.node();
         Some(Self {
-            id: id.node_id().to_string().trim_start_matches("0x").to_owned(),
-            enode: NodeRecord { id, ip, tcp: port, udp: port }.to_string(),
-            ip,
-            ports: Ports { discovery: port, listener: port },
-            listen_addr: address.to_string(),
+            id: hex::encode(node.id.node_id()),
+            enode: node.to_string(),
+            enr: own.enr().to_string(),
+            ip: node.ip,
+            ports: Ports { discovery: node.udp, listener: node.tcp },
+            listen_addr: listen.to_string(),
         })
     }
 }
@@ -63,7 +64,12 @@ impl Address {
 #[derive(Debug, Serialize)]
 struct Protocols {
     eth: EthInfo,
+    snap: SnapInfo,
 }
+
+/// geth says nothing about it, but that it is there.
+#[derive(Debug, Serialize)]
+struct SnapInfo {}
 
 #[derive(Debug, Serialize)]
 struct EthInfo {
@@ -89,6 +95,7 @@ fn node_info(api: &Api, params: &mut Params<'_>) -> Result<NodeInfo, RpcError> {
                 config: view.spec.config.clone(),
                 head: view.head.hash(),
             },
+            snap: SnapInfo {},
         },
     })
 }
@@ -138,7 +145,7 @@ impl Peer {
         let (id, tcp) = (peer.id, address.port());
         Self {
             enode: NodeRecord { id, ip: address.ip(), tcp, udp: tcp }.to_string(),
-            id: id.node_id().to_string().trim_start_matches("0x").to_owned(),
+            id: hex::encode(id.node_id()),
             name: peer.name.clone(),
             caps,
             network: Connection {

@@ -4,6 +4,7 @@ mod blocks;
 mod calls;
 mod filters;
 mod mining;
+mod peers;
 mod transactions;
 mod transports;
 
@@ -73,6 +74,17 @@ impl Fixture {
     pub(crate) fn with_miner(self, miner: miner::MinerHandle) -> Self {
         let node = Node { miner: Some(miner), ..self.api.node.clone() };
         Self::of(node, self.thread, self.builder)
+    }
+
+    /// The same node with peers.
+    pub(crate) fn with_network(self, network: network::NetworkHandle) -> Self {
+        let node = Node { network: Some(network), ..self.api.node.clone() };
+        Self::of(node, self.thread, self.builder)
+    }
+
+    /// The chain and the pool.
+    pub(crate) fn parts(&self) -> (ChainHandle, Pool) {
+        (self.chain.clone(), self.pool.clone())
     }
 
     /// Adds a block to the chain.

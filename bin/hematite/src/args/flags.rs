@@ -158,10 +158,13 @@ pub struct NetworkArgs {
     /// The node key, as hex
     #[arg(long, value_name = "HEX")]
     pub nodekeyhex: Option<SecretText>,
-    /// Do not look for peers
+    /// Do not look for peers; with --discovery.v5 by v5 only
     #[arg(long)]
     pub nodiscover: Option<bool>,
-    /// Run discovery v5 beside v4
+    /// Look for peers by discovery v4 [true]
+    #[arg(long = "discovery.v4", alias = "discv4")]
+    pub discovery_v4: Option<bool>,
+    /// Look for peers by discovery v5, at the same UDP port
     #[arg(long = "discovery.v5", aliases = ["v5disc", "discv5"])]
     pub discovery_v5: Option<bool>,
     /// Talk to these networks only, by comma

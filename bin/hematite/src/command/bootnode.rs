@@ -87,6 +87,7 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
         bootnodes: Vec::new(),
         seeds: Vec::new(),
         last_sequence: 0,
+        v4: true,
         v5: (args.v5 == Some(true)).then(V5Config::default),
         restrict,
         fork_id: None,

@@ -1,14 +1,16 @@
 //! `peers doctor`: why a running node has not the peers that it should have, and what to do.
 
 use std::{
+    collections::HashSet,
     io::Write,
     net::{SocketAddr, ToSocketAddrs},
     time::{Duration, Instant},
 };
 
-use devp2p::NodeRecord;
+use devp2p::{NodeRecord, discovery::clock_of, discv4::is_off};
 use eyre::{Result, WrapErr, bail, eyre};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{args::DoctorArgs, exit::UsageError, plain_http};
 
@@ -17,6 +19,11 @@ use crate::{args::DoctorArgs, exit::UsageError, plain_http};
 const VERDICT_PERIOD_MAX: Duration = Duration::from_secs(25);
 /// How often the running node is asked meanwhile.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
+
+/// How long a node has to tell its clock.
+const CLOCK_PERIOD_MAX: Duration = Duration::from_secs(3);
+/// Nodes whose clock is asked for.
+const CLOCKS_MAX: usize = 64;
 
 /// A running node, by its JSON-RPC.
 struct Node {
@@ -80,6 +87,7 @@ async fn examine(node: &Node, wanted: &[NodeRecord], out: &mut dyn Write) -> Res
         )?;
         writeln!(out, "         {}", word(&trouble["reason"]))?;
     }
+    let clocks = compare_clocks(&info, wanted, &peers, out).await?;
     if peers.is_empty() && troubles.is_empty() {
         bail!(
             "no peer, and nobody was called: give --bootnodes, or check that UDP reaches the \
@@ -87,10 +95,55 @@ async fn examine(node: &Node, wanted: &[NodeRecord], out: &mut dyn Write) -> Res
         );
     }
     let missing = wanted.iter().filter(|record| !peers.iter().any(|peer| is_of(peer, record)));
-    match (missing.count(), troubles.len()) {
+    match (missing.count(), troubles.len() + clocks) {
         (0, 0) => Ok(writeln!(out, "no trouble found")?),
         (_, troubles) => bail!("{} peers, {troubles} in trouble", peers.len()),
     }
+}
+
+/// Asks nodes for their clocks, those that are wanted and those that were called, and says whose
+/// differs from that of the examined node: how many do. Who answers no ping is left out.
+async fn compare_clocks(
+    info: &Value,
+    wanted: &[NodeRecord],
+    peers: &[Value],
+    out: &mut dyn Write,
+) -> Result<usize> {
+    let called = peers.iter().filter(|peer| peer["network"]["inbound"] == false);
+    let called = called.filter_map(|peer| word(&peer["enode"]).parse().ok());
+    let mut nodes: Vec<NodeRecord> = wanted.iter().copied().chain(called).collect();
+    nodes.retain(|node| node.udp != 0);
+    let mut seen = HashSet::new();
+    nodes.retain(|node| seen.insert(node.id));
+    let examined = word(&info["enode"]).parse::<NodeRecord>().ok().filter(|node| node.udp != 0);
+    let own = async {
+        let seconds = clock_of(&examined?, CLOCK_PERIOD_MAX).await.ok()??;
+        Some(seconds)
+    };
+    let mut asked = JoinSet::new();
+    for node in nodes.into_iter().take(CLOCKS_MAX) {
+        asked.spawn(async move { (node, clock_of(&node, CLOCK_PERIOD_MAX).await) });
+    }
+    let (own, answers) = tokio::join!(own, asked.join_all());
+    let (whose, own) = own.map_or(("this machine's", 0), |own| ("this node's", own));
+    let mut count = 0;
+    for (node, answer) in answers {
+        let Ok(Some(seconds)) = answer else { continue };
+        let seconds = seconds - own;
+        if is_off(seconds) {
+            count += 1;
+            writeln!(
+                out,
+                "clock    node {:?} at {}: {whose} clock or its is off by about {} s (its is {}); \
+                 run NTP on both",
+                node.id,
+                node.udp_address(),
+                seconds.unsigned_abs(),
+                if seconds < 0 { "behind" } else { "ahead" },
+            )?;
+        }
+    }
+    Ok(count)
 }
 
 impl Node {

@@ -92,7 +92,8 @@ impl Config {
         if self.paths.nodekey != super::Paths::in_datadir(self.paths.datadir.clone()).nodekey {
             flags.path("nodekey", &self.paths.nodekey);
         }
-        flags.set("nodiscover", !network.discovery);
+        flags.set("nodiscover", !network.discovers());
+        flags.set("discovery.v4", network.discovery_v4);
         flags.set("discovery.v5", network.discovery_v5);
         flags.list_if_any("netrestrict", &network.netrestrict);
     }

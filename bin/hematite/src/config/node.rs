@@ -40,14 +40,22 @@ pub struct Network {
     pub nat: String,
     /// The node key, if it was given as hex instead of as a file.
     pub nodekey_hex: Option<SecretText>,
-    /// Look for peers.
-    pub discovery: bool,
-    /// Run discovery v5 beside v4.
+    /// Look for peers by discovery v4.
+    pub discovery_v4: bool,
+    /// Look for peers by discovery v5, at the same port.
     pub discovery_v5: bool,
     /// Talk to these networks only, as written; empty is no restriction.
     pub netrestrict: Vec<String>,
     /// Report to a dashboard: `name:secret@host:port`.
     pub ethstats: Option<SecretText>,
+}
+
+impl Network {
+    /// Whether peers are looked for.
+    #[must_use]
+    pub const fn discovers(&self) -> bool {
+        self.discovery_v4 || self.discovery_v5
+    }
 }
 
 /// Ethash: its files and its kernel.
@@ -148,6 +156,7 @@ pub(super) fn network(
         nodekey,
         nodekeyhex,
         nodiscover,
+        discovery_v4,
         discovery_v5,
         netrestrict,
         ethstats,
@@ -156,6 +165,14 @@ pub(super) fn network(
     if let Some(url) = &ethstats {
         url.expose().parse::<::ethstats::Target>()?;
     }
+    // As in geth, a wish for version 5 is above --nodiscover, which turns off version 4 then.
+    let discovery_v4 = !nodiscover.unwrap_or(false) && discovery_v4.unwrap_or(true);
+    // Whoever asks a bootnode may speak either.
+    let discovery_v5 = discovery_v5.unwrap_or(role == Some(Role::Bootnode));
+    ensure!(
+        role != Some(Role::Bootnode) || discovery_v4 || discovery_v5,
+        "--role bootnode answers discovery, and both versions are turned off"
+    );
     let nodekey = given(nodekey);
     ensure!(
         nodekey.is_none() || nodekeyhex.is_none(),
@@ -175,9 +192,8 @@ pub(super) fn network(
         pending_peers_max: maxpendpeers.filter(|most| *most > 0).unwrap_or(50),
         nat: nat.clone().unwrap_or_else(|| "any".to_owned()),
         nodekey_hex: nodekeyhex.clone(),
-        discovery: !nodiscover.unwrap_or(false),
-        // Whoever asks a bootnode may speak either.
-        discovery_v5: discovery_v5.unwrap_or(role == Some(Role::Bootnode)),
+        discovery_v4,
+        discovery_v5,
         netrestrict: list(netrestrict.as_deref()),
         ethstats,
     })

@@ -30,6 +30,7 @@ async fn node(number: u8, bootnodes: Vec<NodeRecord>) -> Node {
         fork_id: None,
         seeds: Vec::new(),
         last_sequence: 0,
+        v4: true,
         v5: None,
         found: sender,
     };
@@ -62,7 +63,7 @@ async fn a_node_says_what_it_was_told() {
     assert_eq!(node.discovery.node().id, PeerId::of(&secret(1)));
     assert_eq!(node.discovery.enr().fork_id(), None);
     node.discovery.set_fork_id(fork_id).await.unwrap();
-    node.discovery.own.changed().await.unwrap();
+    node.discovery.own.0.changed().await.unwrap();
     assert_eq!(node.discovery.enr().fork_id(), Some(fork_id));
     assert_eq!(node.discovery.enr().node(), Some(node.discovery.node()));
 }
@@ -89,6 +90,7 @@ async fn a_socket_for_ipv6_answers_ipv4() {
         fork_id: None,
         seeds: Vec::new(),
         last_sequence: 0,
+        v4: true,
         v5: None,
         found,
     };
@@ -98,4 +100,15 @@ async fn a_socket_for_ipv6_answers_ipv4() {
     tasks.spawn(run);
     let mut other = node(2, vec![discovery.node()]).await;
     assert_eq!(other.found.recv().await, Some(discovery.node()));
+}
+
+#[tokio::test]
+async fn the_clock_of_a_node_is_read_and_only_from_itself() {
+    let node = node(1, Vec::new()).await;
+    let patience = Duration::from_secs(60);
+    let seconds = clock_of(&node.discovery.node(), patience).await.unwrap();
+    assert!(seconds.is_some_and(|seconds| seconds.abs() <= 5), "{seconds:?}");
+    let other = NodeRecord { id: PeerId::of(&secret(2)), ..node.discovery.node() };
+    assert_eq!(clock_of(&other, Duration::from_millis(30)).await.unwrap(), None);
+    assert_eq!(node.discovery.skews().await, Ok(Vec::new()));
 }

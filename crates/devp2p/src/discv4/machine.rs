@@ -14,7 +14,9 @@ use rand::{Rng, rngs::StdRng};
 use secp256k1::SecretKey;
 
 use super::{
+    EXPIRATION_SECONDS,
     bonds::Bonds,
+    clocks::{Clocks, Skew, seconds_ahead},
     limiter::Limiter,
     lookup::Lookup,
     packet::{Envelope, Packet},
@@ -31,8 +33,6 @@ pub const SEEDS_MAX: usize = 30;
 /// Lookups that wait for the one under way.
 pub const LOOKUPS_MAX: usize = 8;
 
-/// How long our packets hold.
-const EXPIRATION_SECONDS: u64 = 20;
 /// How far ahead the end of a packet may be. Clocks differ, but nobody may make a packet that can
 /// be sent again for ever.
 const EXPIRATION_AHEAD_SECONDS_MAX: u64 = 3_600;
@@ -67,6 +67,8 @@ pub enum Event {
     SetForkId(ForkId),
     /// Our address, from somebody who knows.
     SetAddress(IpAddr),
+    /// Where others see us, as version 5 has learnt; counts if nobody told us.
+    Seen(SocketAddr),
 }
 
 /// What discovery wants done.
@@ -84,11 +86,15 @@ pub enum Action {
     Found(NodeRecord, Option<ForkId>),
     /// The record of a node that has proven to be where the record says.
     Record(Enr),
+    /// Our own clock seems to be ahead by so many seconds; behind, if negative. Most nodes say so.
+    OwnClock(i64),
 }
 
 /// What the protocol is told once.
 #[derive(Debug, Clone)]
 pub struct MachineConfig {
+    /// Only keeps our record: says nothing, and hears nobody.
+    pub is_silent: bool,
     /// Our address as others see it; learnt from their answers if `None`.
     pub external: Option<IpAddr>,
     /// What it may be, as long as nothing better is known.
@@ -110,6 +116,7 @@ pub struct MachineConfig {
 pub struct Machine {
     key: SecretKey,
     id: PeerId,
+    is_silent: bool,
     local: LocalRecord,
     learns_address: bool,
     knows_address: bool,
@@ -119,6 +126,7 @@ pub struct Machine {
     bonds: Bonds,
     limiter: Limiter,
     statements: Statements,
+    clocks: Clocks,
     requests: Requests,
     bootnodes: Vec<NodeRecord>,
     lookup: Option<Lookup>,
@@ -147,13 +155,23 @@ impl Machine {
         now: Instant,
         wall: u64,
     ) -> Self {
-        let MachineConfig { external, guess, udp, tcp, restrict, fork_id, last_sequence } = config;
+        let MachineConfig {
+            is_silent,
+            external,
+            guess,
+            udp,
+            tcp,
+            restrict,
+            fork_id,
+            last_sequence,
+        } = config;
         let id = PeerId::of(&key);
         let ip = external.or(guess).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let node = NodeRecord { id, ip, tcp, udp };
         Self {
             key,
             id,
+            is_silent,
             // The time is above all that were signed before, even those that nobody wrote down.
             local: LocalRecord::new(
                 key,
@@ -169,6 +187,7 @@ impl Machine {
             bonds: Bonds::default(),
             limiter: Limiter::new(now),
             statements: Statements::default(),
+            clocks: Clocks::default(),
             requests: Requests::default(),
             bootnodes: Vec::new(),
             lookup: None,
@@ -183,6 +202,13 @@ impl Machine {
     pub fn on(&mut self, event: Event, now: Instant, wall: u64, actions: &mut Vec<Action>) {
         let turn = &mut Turn { now, wall, actions };
         match event {
+            // Only our record is kept.
+            Event::Datagram { .. }
+            | Event::Tick
+            | Event::AddBootnodes(_)
+            | Event::Seed(_)
+            | Event::Lookup
+                if self.is_silent => {}
             Event::Datagram { from, bytes } => self.receive(from, &bytes, turn),
             Event::Tick => {}
             Event::AddBootnodes(nodes) => self.add_bootnodes(nodes, now),
@@ -197,11 +223,24 @@ impl Machine {
                 self.local.set_address(ip, udp);
                 (self.learns_address, self.knows_address) = (false, true);
             }
+            Event::Seen(address) => {
+                if self.learns_address {
+                    let before = self.local.enr().sequence();
+                    self.local.set_address(address.ip(), address.port());
+                    if !self.knows_address && self.local.enr().sequence() == before {
+                        // What was not said yet is said now.
+                        self.local.renew();
+                    }
+                    self.knows_address = true;
+                }
+            }
         }
-        self.advance(turn);
+        if !self.is_silent {
+            self.advance(turn);
+        }
     }
 
-    /// When the next [`Event::Tick`] is due.
+    /// When the next [`Event::Tick`] is due; for one that is silent that is of no use.
     #[must_use]
     pub fn wake_at(&self) -> Instant {
         let next = self.refresh_at.min(self.check_at).min(self.bootnodes_at);
@@ -224,6 +263,23 @@ impl Machine {
     #[must_use]
     pub const fn knows_address(&self) -> bool {
         self.knows_address
+    }
+
+    /// Nodes whose clock is far from ours, bootnodes first; at most [`CLOCKS_MAX`](super::CLOCKS_MAX).
+    #[must_use]
+    pub fn skews(&self, now: Instant) -> Vec<Skew> {
+        let is_bootnode = |id: PeerId| self.bootnodes.iter().any(|node| node.id == id);
+        let skews = self.clocks.skews(now).into_iter();
+        let mut skews: Vec<Skew> =
+            skews.map(|skew| Skew { is_bootnode: is_bootnode(skew.id), ..skew }).collect();
+        skews.sort_by_key(|skew| (!skew.is_bootnode, skew.at));
+        skews
+    }
+
+    /// Whether others tell us our address.
+    #[must_use]
+    pub const fn learns_address(&self) -> bool {
+        self.learns_address
     }
 
     /// The nodes of the table that are there.
@@ -268,7 +324,7 @@ impl Machine {
         &mut self,
         from: SocketAddr,
         bytes: &[u8],
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
     ) -> Option<(PeerId, Envelope)> {
         let envelope = match Envelope::open(bytes) {
             Ok(envelope) if from.port() != 0 => envelope,
@@ -278,12 +334,6 @@ impl Machine {
                 return None;
             }
         };
-        if let Some(expiration) = envelope.packet.expiration() {
-            let last = turn.wall.saturating_add(EXPIRATION_AHEAD_SECONDS_MAX);
-            if !(turn.wall..=last).contains(&expiration) {
-                return None;
-            }
-        }
         let is_wanted = match &envelope.packet {
             Packet::Ping { .. } | Packet::FindNode { .. } | Packet::EnrRequest { .. } => {
                 self.limiter.allows_request(from.ip(), turn.now)
@@ -296,7 +346,17 @@ impl Machine {
             return None;
         }
         let sender = envelope.sender().ok().filter(|sender| *sender != self.id)?;
-        Some((sender, envelope))
+        // What comes outside of its time is not answered, but tells whose clock is off.
+        let Some(expiration) = envelope.packet.expiration() else {
+            return Some((sender, envelope));
+        };
+        if let Some(seconds) = seconds_ahead(expiration, turn.wall)
+            && let Some(own) = self.clocks.note(sender, from, seconds, turn.now)
+        {
+            turn.actions.push(Action::OwnClock(own));
+        }
+        let last = turn.wall.saturating_add(EXPIRATION_AHEAD_SECONDS_MAX);
+        (turn.wall..=last).contains(&expiration).then_some((sender, envelope))
     }
 
     /// Whether a node may be in the table.

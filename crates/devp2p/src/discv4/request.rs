@@ -17,7 +17,8 @@ use crate::PeerId;
 pub(super) const REPLY_PERIOD: Duration = Duration::from_millis(500);
 /// Requests under way.
 pub const REQUESTS_MAX: usize = 512;
-/// Pings under way that strangers' pings made us send. The rest is for our own questions.
+/// Pings under way that strangers' pings made us send; the oldest gives way to a new one. The rest
+/// is for our own questions.
 pub const BOND_PINGS_MAX: usize = 256;
 /// Of these, to one address: whoever sends pings in another's name makes us send him little more
 /// than was sent to us.
@@ -67,20 +68,34 @@ impl Request {
     fn is_at(&self, at: SocketAddr) -> bool {
         self.node.record.udp_address() == at
     }
+
+    /// Whether a stranger's ping made us send it.
+    const fn is_bond(&self) -> bool {
+        matches!(self.kind, Kind::Ping { purpose: Purpose::Bond, .. })
+    }
 }
 
 impl Requests {
-    /// Whether there is room for another ping.
-    pub(super) fn admits(&self, purpose: Purpose, at: SocketAddr) -> bool {
-        if purpose != Purpose::Bond {
-            return self.0.len() < REQUESTS_MAX;
+    /// Makes room for another ping; false if there can be none. Of the pings that strangers made us
+    /// send the oldest gives way: whoever pings us in many names does not keep out those who come
+    /// after him.
+    pub(super) fn make_room(&mut self, purpose: Purpose, at: SocketAddr) -> bool {
+        let bonds = || self.0.iter().filter(|request| request.is_bond());
+        let is_bond = purpose == Purpose::Bond;
+        if is_bond
+            && bonds().filter(|request| request.is_at(at)).count() >= BOND_PINGS_PER_ADDRESS_MAX
+        {
+            return false;
         }
-        let bonds = || {
-            let is_bond = |kind: &Kind| matches!(kind, Kind::Ping { purpose: Purpose::Bond, .. });
-            self.0.iter().filter(move |request| is_bond(&request.kind))
-        };
-        bonds().count() < BOND_PINGS_MAX
-            && bonds().filter(|request| request.is_at(at)).count() < BOND_PINGS_PER_ADDRESS_MAX
+        let is_full =
+            self.0.len() >= REQUESTS_MAX || (is_bond && bonds().count() >= BOND_PINGS_MAX);
+        !is_full || self.forget_oldest_bond()
+    }
+
+    fn forget_oldest_bond(&mut self) -> bool {
+        let bonds = self.0.iter().enumerate().filter(|(_, request)| request.is_bond());
+        let oldest = bonds.min_by_key(|(_, request)| request.deadline).map(|(place, _)| place);
+        oldest.map(|place| self.0.swap_remove(place)).is_some()
     }
 
     /// Adds a request; false if there are too many.
@@ -215,16 +230,26 @@ mod tests {
         let mut requests = Requests::default();
         for port in (1..=1_000).map(|n| n * 2) {
             let at = node(port).record.udp_address();
-            if requests.admits(Purpose::Bond, at) {
-                requests.add(node(port), ping(Purpose::Bond), now);
-            }
+            let now = now + Duration::from_micros(port.into());
+            assert!(requests.make_room(Purpose::Bond, at));
+            assert!(requests.add(node(port), ping(Purpose::Bond), now));
         }
         assert_eq!(requests.len(), BOND_PINGS_MAX);
+        let is_awaited = |requests: &Requests, port: u16| {
+            let NodeRecord { id, .. } = node(port).record;
+            requests.has_ping(id, node(port).record.udp_address())
+        };
+        let kept = 2_000 - 2 * u16::try_from(BOND_PINGS_MAX).unwrap();
+        assert!(!is_awaited(&requests, kept), "the oldest gave way");
+        assert!(is_awaited(&requests, kept + 2) && is_awaited(&requests, 2_000));
         let at = node(1).record.udp_address();
-        while requests.admits(Purpose::Check, at) {
+        for _ in 0..REQUESTS_MAX {
+            assert!(requests.make_room(Purpose::Check, at));
             assert!(requests.add(node(1), ping(Purpose::Check), now));
         }
         assert_eq!(requests.len(), REQUESTS_MAX);
+        assert!(!requests.make_room(Purpose::Check, at), "our own questions do not give way");
+        assert!(!requests.make_room(Purpose::Bond, node(3).record.udp_address()));
         assert!(!requests.add(node(1), ping(Purpose::Check), now));
     }
 

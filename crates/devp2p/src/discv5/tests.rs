@@ -44,6 +44,7 @@ impl Node {
             bootnodes: Vec::new(),
             seeds: Vec::new(),
             last_sequence: 0,
+            v4: true,
             v5: Some(V5Config::default()),
             restrict: Some("127.0.0.0/8".parse().unwrap()),
             fork_id: None,
@@ -248,10 +249,120 @@ async fn records_to_begin_with_are_bounded() {
         records: vec![own.clone()],
         restrict: None,
         fork_hashes: Vec::new(),
+        learns_address: false,
     };
     let mut service = Service::start(config, &own, true, &sockets).await.unwrap();
     assert_eq!(service.records.len(), 0, "we are no help to ourselves");
     service.add(&records[..RECORDS_MAX]);
     service.add(&records);
     assert_eq!(service.records.len(), RECORDS_MAX);
+}
+
+#[tokio::test]
+async fn version_5_alone_answers_no_ping_of_version_4() {
+    for speaks_v4 in [false, true] {
+        let node = Node::start(1, |config| config.v4 = speaks_v4).await;
+        let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+        socket.connect(node.discovery.node().udp_address()).await.unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let ping = OldPacket::Ping {
+            from: Endpoint::new(socket.local_addr().unwrap(), 1),
+            to: Endpoint::new(node.discovery.node().udp_address(), 1),
+            expiration: now.as_secs() + 20,
+            enr_sequence: None,
+        };
+        socket.send(&ping.seal(&secret(9)).0).await.unwrap();
+        let question = ordinary_packet(node.discovery.node().id, &mut StdRng::seed_from_u64(7));
+        socket.send(&question).await.unwrap();
+        let mut buffer = [0; 2_000];
+        // Pong and ping of version 4, and the challenge of version 5.
+        let mut answers = Vec::new();
+        while answers.len() < if speaks_v4 { 3 } else { 1 } {
+            let length = socket.recv(&mut buffer).await.unwrap();
+            answers.push(Envelope::open(&buffer[..length]).is_ok());
+        }
+        // The loop has had its turn many times since the ping came.
+        for _ in 0..100 {
+            node.discovery.nodes().await.unwrap();
+        }
+        assert_eq!(answers.iter().filter(|is_v4| **is_v4).count(), 2 * usize::from(speaks_v4));
+        assert!(speaks_v4 || socket.try_recv(&mut buffer).is_err());
+    }
+}
+
+#[tokio::test]
+async fn nodes_of_version_5_alone_find_each_other() {
+    let only_v5 = |config: &mut DiscoveryConfig| config.v4 = false;
+    let mut first = Node::start(1, only_v5).await;
+    let records = vec![first.discovery.enr()];
+    let second = Node::start(2, |config| {
+        only_v5(config);
+        config.v5 = Some(V5Config { records, ..V5Config::default() });
+    })
+    .await;
+    search(&mut first, &second.discovery).await;
+}
+
+/// The answer to a challenge: flag 2, with whatever stands where signature and key should.
+fn handshake_packet(
+    (from, to): (&Enr, PeerId),
+    (signature, key): (&[u8], &[u8]),
+    record: &[u8],
+) -> Vec<u8> {
+    let mut packet = vec![5; 16];
+    let mut mask = ctr::Ctr128BE::<Aes128>::new_from_slices(&to.node_id()[..16], &packet).unwrap();
+    let mut auth = from.id().node_id().to_vec();
+    auth.extend([signature, key].map(|part| u8::try_from(part.len()).unwrap()));
+    auth.extend([signature, key, record].concat());
+    packet.extend_from_slice(b"discv5\x00\x01\x02");
+    packet.extend_from_slice(&[7; 12]);
+    packet.extend_from_slice(&u16::try_from(auth.len()).unwrap().to_be_bytes());
+    packet.extend_from_slice(&auth);
+    mask.apply_keystream(&mut packet[16..]);
+    packet.extend_from_slice(&[9; 44]);
+    packet
+}
+
+/// P2P-02.
+#[tokio::test]
+async fn handshakes_with_keys_that_are_no_points_or_bad_records_are_survived() {
+    let node = Node::start(1, |_| {}).await;
+    let to = node.discovery.node().id;
+    let from = enr(9, "127.0.0.1", 9, 9);
+    let good = secret(9).public_key(secp256k1::SECP256K1).serialize();
+    let with_x = |prefix: u8, byte: u8| [&[prefix][..], &[byte; 32]].concat();
+    let keys = [
+        vec![],
+        vec![2],
+        good[..32].to_vec(),
+        [&good[..], &[0]].concat(),
+        vec![4; 65],
+        with_x(2, 0),
+        with_x(3, 0xff),
+        with_x(5, 1),
+        with_x(4, 1),
+        good.to_vec(),
+    ];
+    let signatures = [vec![], vec![1; 63], vec![0; 64], vec![0xff; 64], vec![1; 255]];
+    let record = from.to_rlp();
+    let mut forged = record.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let records = [vec![], record.clone(), forged, record[..50].to_vec(), vec![0xff; 400]];
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut buffer = [0; 2_000];
+    for key in &keys {
+        for signature in &signatures {
+            for record in &records {
+                let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+                socket.connect(node.discovery.node().udp_address()).await.unwrap();
+                socket.send(&ordinary_packet(to, &mut rng)).await.unwrap();
+                let length = socket.recv(&mut buffer).await.unwrap();
+                assert_eq!(length, 63, "it is a challenge, so the node is well");
+                let packet = handshake_packet((&from, to), (signature, key), record);
+                socket.send(&packet).await.unwrap();
+            }
+        }
+    }
+    let mut other = Node::beside(2, &node).await;
+    other.finds(&node).await;
 }

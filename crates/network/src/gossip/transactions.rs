@@ -38,8 +38,15 @@ const PACK_BYTES_MAX: usize = 100 * 1024;
 const OWN_MAX: usize = 4096;
 /// How long a transaction may still come whole before it is asked for.
 const ARRIVAL: Duration = Duration::from_millis(500);
-/// How long an answer is waited for.
+/// How long an answer is waited for before others are asked.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long an answer may still come; its peer is asked nothing meanwhile. geth waits for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A peer that left as many questions in a row without an answer is asked for one transaction at a
+/// time, and no other announcement of its own is remembered.
+const SILENCES_TRUSTED_MAX: u8 = 2;
+/// A peer that left as many questions in a row without an answer is dropped.
+const SILENCES_MAX: u8 = 4;
 /// How often this node's own transactions are announced.
 const REPEAT: Duration = Duration::from_secs(60);
 /// How far an announced size may be off, in bytes; geth's.
@@ -58,6 +65,8 @@ pub struct TransactionGossip {
     spread: Recent,
     rng: StdRng,
     requests: u64,
+    /// Whether transactions of others are wanted now.
+    listens: bool,
 }
 
 /// What the gossip learns.
@@ -162,6 +171,9 @@ pub enum TransactionFault {
     /// An answer that nobody waits for, or with something that was not asked for.
     #[error("transactions that were not asked for")]
     Unsolicited,
+    /// Announcements, and no answer to question after question.
+    #[error("transactions that were announced and never sent")]
+    Silent,
     /// Another type or size than announced.
     #[error("transactions of another type or size than announced")]
     Metadata,
@@ -174,6 +186,10 @@ struct Peer {
     /// What it announced and nobody has delivered.
     announced: BTreeSet<B256>,
     open: Option<Open>,
+    /// The last question that was given up. Its answer is welcome even so.
+    given_up: Option<RequestId>,
+    /// How many questions in a row were given up.
+    silences: u8,
     faults: u8,
 }
 
@@ -215,7 +231,13 @@ impl TransactionGossip {
             spread: Recent::new(SPREAD_MAX),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
+            listens: true,
         }
+    }
+
+    /// Whether transactions of others are wanted. What is announced meanwhile is asked for later.
+    pub fn listen(&mut self, listens: bool) {
+        self.listens = listens;
     }
 
     /// Whether a transaction was passed on, as far back as that is remembered.
@@ -247,7 +269,7 @@ impl TransactionGossip {
                 self.on_announced(peer, &transactions, now, pooled);
             }
             Event::Received { peer, transactions } => {
-                if self.peers.contains_key(&peer) {
+                if self.listens && self.peers.contains_key(&peer) {
                     self.deliver(peer, transactions, pooled, actions);
                 }
             }
@@ -281,7 +303,7 @@ impl TransactionGossip {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         for tx in transactions {
             peer.known.insert(tx.hash);
-            let is_full = peer.announced.len() >= ANNOUNCED_MAX;
+            let is_full = peer.announced.len() >= peer.announced_max();
             if is_full || self.refused.contains(&tx.hash) || pooled(&tx.hash) {
                 continue;
             }
@@ -301,9 +323,15 @@ impl TransactionGossip {
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(open) = peer.open.take_if(|open| request.answers(open.request)) else {
+            if peer.given_up.take_if(|given_up| request.answers(*given_up)).is_some() {
+                peer.silences = 0;
+                self.deliver(id, transactions, pooled, actions);
+                return;
+            }
             self.fault(id, TransactionFault::Unsolicited, actions);
             return;
         };
+        (peer.given_up, peer.silences) = (None, 0);
         let asked = |tx: &Transaction| open.hashes.contains(tx.tx_hash());
         let (asked, foreign): (Vec<_>, Vec<_>) = transactions.into_iter().partition(asked);
         self.deliver(id, asked, pooled, actions);
@@ -461,10 +489,26 @@ impl TransactionGossip {
             for hash in late.into_iter().flatten() {
                 self.withdraw(id, &hash);
             }
+            self.give_up(id, now, actions);
         }
         let ids: Vec<SessionId> = self.peers.keys().copied().collect();
         for id in ids {
             self.fetch(id, now, pooled, actions);
+        }
+    }
+
+    /// Waits no longer for an answer that does not come.
+    fn give_up(&mut self, id: SessionId, now: Instant, actions: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(open) = peer.open.take_if(|open| now - open.sent >= PATIENCE) else { return };
+        peer.given_up = Some(open.request);
+        peer.silences += 1;
+        if peer.silences >= SILENCES_MAX {
+            self.forget(id);
+            actions.push(Action::Drop { peer: id, reason: TransactionFault::Silent });
+        } else if peer.silences >= SILENCES_TRUSTED_MAX {
+            let announced = std::mem::take(&mut peer.announced);
+            announced.iter().for_each(|hash| self.withdraw(id, hash));
         }
     }
 
@@ -476,7 +520,8 @@ impl TransactionGossip {
         pooled: &mut dyn FnMut(&B256) -> bool,
         actions: &mut Vec<Action>,
     ) {
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.open.is_none()) else { return };
+        let may_ask = |peer: &&Peer| self.listens && peer.open.is_none();
+        let Some(peer) = self.peers.get(&id).filter(may_ask) else { return };
         let is_free = |hash: &&B256| {
             let wanted = self.wanted.get(*hash);
             wanted.is_some_and(|wanted| wanted.asked.is_none() && now - wanted.since >= ARRIVAL)
@@ -529,7 +574,20 @@ impl TransactionGossip {
 impl Peer {
     fn new(version: EthVersion) -> Self {
         let known = Recent::new(KNOWN_MAX);
-        Self { version, known, announced: BTreeSet::new(), open: None, faults: 0 }
+        Self {
+            version,
+            known,
+            announced: BTreeSet::new(),
+            open: None,
+            given_up: None,
+            silences: 0,
+            faults: 0,
+        }
+    }
+
+    /// How many of its announcements are remembered.
+    const fn announced_max(&self) -> usize {
+        if self.silences < SILENCES_TRUSTED_MAX { ANNOUNCED_MAX } else { 1 }
     }
 }
 

@@ -29,6 +29,7 @@ impl Protocol {
     pub(super) fn on_adopted(&mut self, change: &ChainEvent, turn: &mut Turn<'_>) {
         for block in change.adopted.iter().chain(&change.side) {
             if !self.foreign.contains(&block.hash) {
+                self.accept_transactions();
                 self.on_blocks(Event::Sealed { block: *block }, turn);
             }
         }

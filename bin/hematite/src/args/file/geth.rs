@@ -203,10 +203,11 @@ const NODE_IGNORED: [&str; 23] = [
     "Logger",
 ];
 
-const P2P: [(&str, Meaning); 9] = [
+const P2P: [(&str, Meaning); 10] = [
     ("MaxPeers", Flag("maxpeers")),
     ("MaxPendingPeers", Flag("maxpendpeers")),
     ("NoDiscovery", Switch("nodiscover")),
+    ("DiscoveryV4", Switch("discovery.v4")),
     ("DiscoveryV5", Switch("discovery.v5")),
     ("BootstrapNodes", Flag("bootnodes")),
     ("NetRestrict", Flag("netrestrict")),
@@ -215,9 +216,8 @@ const P2P: [(&str, Meaning); 9] = [
     ("DiscAddr", Port("discovery.port")),
 ];
 
-const P2P_IGNORED: [&str; 10] = [
+const P2P_IGNORED: [&str; 9] = [
     "Name",
-    "DiscoveryV4",
     "DiscoveryV5Addr",
     "BootstrapNodesV5",
     "StaticNodes",

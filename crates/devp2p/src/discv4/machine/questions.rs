@@ -52,7 +52,7 @@ impl Machine {
     /// Pings; false if too many requests are under way.
     pub(super) fn ping(&mut self, node: Node, purpose: Purpose, turn: &mut Turn<'_>) -> bool {
         let at = node.record.udp_address();
-        if !self.requests.admits(purpose, at) {
+        if !self.requests.make_room(purpose, at) {
             return false;
         }
         let own = self.local.node();

@@ -40,6 +40,7 @@ impl Rig {
     fn with(change: impl FnOnce(&mut MachineConfig)) -> Self {
         let now = Instant::now();
         let mut config = MachineConfig {
+            is_silent: false,
             external: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
             guess: None,
             udp: 30303,
@@ -111,7 +112,9 @@ impl Rig {
     fn sent(&self, peer: Peer) -> Vec<Envelope> {
         let to_peer = |action: &Action| match action {
             Action::Send { to, bytes } if *to == peer.at => Some(Envelope::open(bytes).unwrap()),
-            Action::Send { .. } | Action::Found(..) | Action::Record(_) => None,
+            Action::Send { .. } | Action::Found(..) | Action::Record(_) | Action::OwnClock(_) => {
+                None
+            }
         };
         self.actions.iter().filter_map(to_peer).collect()
     }
@@ -129,7 +132,7 @@ impl Rig {
     fn sent_bytes(&self) -> usize {
         let bytes = |action: &Action| match action {
             Action::Send { bytes, .. } => bytes.len(),
-            Action::Found(..) | Action::Record(_) => 0,
+            Action::Found(..) | Action::Record(_) | Action::OwnClock(_) => 0,
         };
         self.actions.iter().map(bytes).sum()
     }
@@ -137,7 +140,7 @@ impl Rig {
     fn found(&self) -> Vec<(NodeRecord, Option<ForkId>)> {
         let found = |action: &Action| match action {
             Action::Found(node, fork_id) => Some((*node, *fork_id)),
-            Action::Send { .. } | Action::Record(_) => None,
+            Action::Send { .. } | Action::Record(_) | Action::OwnClock(_) => None,
         };
         self.actions.iter().filter_map(found).collect()
     }
@@ -511,4 +514,74 @@ fn a_lie_about_where_a_node_is_does_not_harm_the_node() {
     rig.now += REPLY_PERIOD;
     rig.on(Event::Tick);
     assert!(rig.machine.nodes().contains(&honest.record()));
+}
+
+#[test]
+fn a_silent_machine_keeps_its_record_and_says_nothing() {
+    let mut rig = Rig::with(|config| (config.is_silent, config.external) = (true, None));
+    rig.on(Event::AddBootnodes(vec![Peer::new(1).record()]));
+    rig.on(Event::Seed(vec![Peer::new(2).record()]));
+    rig.on(Event::Lookup);
+    rig.now += Duration::from_hours(1);
+    rig.on(Event::Tick);
+    assert_eq!(rig.actions, []);
+    rig.hear_ping(Peer::new(3));
+    assert_eq!((rig.actions.len(), rig.machine.nodes()), (0, Vec::new()));
+    let sequence = rig.machine.enr().sequence();
+    rig.on(Event::SetForkId(ForkId { hash: [1; 4], next: 5 }));
+    rig.on(Event::Seen("127.0.0.1:30303".parse().unwrap()));
+    assert_eq!(rig.machine.enr().sequence(), sequence + 2, "the address was a guess before");
+    assert!(rig.machine.knows_address());
+    rig.on(Event::Seen("10.7.7.7:4444".parse().unwrap()));
+    assert_eq!(rig.machine.node().udp_address(), "10.7.7.7:4444".parse().unwrap());
+    rig.on(Event::SetAddress("10.0.0.9".parse().unwrap()));
+    rig.on(Event::Seen("10.7.7.8:4444".parse().unwrap()));
+    assert_eq!(rig.machine.node().ip, "10.0.0.9".parse::<IpAddr>().unwrap(), "we were told");
+    assert_eq!(rig.actions, []);
+}
+
+#[test]
+fn clocks_that_are_off_are_noticed_though_nothing_is_answered() {
+    let mut rig = Rig::new();
+    let (behind, ahead, well) = (Peer::new(1), Peer::new(2), Peer::new(3));
+    rig.on(Event::AddBootnodes(vec![ahead.record()]));
+    rig.hear(behind, &ping(WALL + 20 - 62));
+    assert_eq!(rig.sent_bytes(), 0);
+    rig.hear(ahead, &ping(WALL + 20 + 300));
+    rig.hear_ping(well);
+    let skews = rig.machine.skews(rig.now);
+    let seen: Vec<_> = skews.iter().map(|skew| (skew.id, skew.seconds, skew.is_bootnode)).collect();
+    assert_eq!(seen, [(ahead.id(), 300, true), (behind.id(), -62, false)]);
+    // What nobody signed says nothing.
+    let (mut bytes, _) = ping(WALL + 20 - 99).seal(&behind.key);
+    bytes[32..96].fill(0);
+    let hash = primitives::keccak256(&bytes[32..]);
+    bytes[..32].copy_from_slice(hash.as_slice());
+    rig.on(Event::Datagram { from: Peer::new(4).at, bytes });
+    assert_eq!(rig.machine.skews(rig.now).len(), 2);
+    rig.hear_ping(behind);
+    assert_eq!(rig.machine.skews(rig.now).len(), 1, "it runs NTP now");
+}
+
+#[test]
+fn a_pong_that_ended_tells_a_clock_and_proves_nothing() {
+    let mut rig = Rig::new();
+    let peer = Peer::new(1);
+    rig.on(Event::AddBootnodes(vec![peer.record()]));
+    let ping_hash = rig.sent_ping(peer).unwrap();
+    let (to, expiration) = (endpoint(0), WALL - 100);
+    rig.hear(peer, &Packet::Pong { to, ping_hash, expiration, enr_sequence: None });
+    assert_eq!(rig.machine.nodes(), []);
+    assert_eq!(rig.machine.skews(rig.now)[0].seconds, -120);
+}
+
+#[test]
+fn our_own_clock_is_said_to_be_off_once() {
+    let mut rig = Rig::new();
+    let mut said = Vec::new();
+    for number in 1..=10 {
+        rig.hear(Peer::new(number), &ping(WALL + 20 - 90));
+        said.append(&mut rig.actions);
+    }
+    assert_eq!(said, [Action::OwnClock(90)]);
 }

@@ -275,3 +275,88 @@ fn forgets_what_only_a_leaving_peer_announced() {
     world.feed(Event::PeerLeft { peer: SessionId(1) });
     assert!(world.gossip.wanted.is_empty());
 }
+
+/// Announces something new every second for so long: what was asked, and the last actions.
+fn announce_for(world: &mut World, seconds: u64, nonce: &mut u64) -> (Vec<usize>, Vec<Action>) {
+    let (mut questions, mut last) = (vec![], vec![]);
+    for _ in 0..seconds {
+        let news: Vec<_> =
+            (0..3).map(|n| AnnouncedTransaction::of(&transaction(*nonce + n))).collect();
+        *nonce += 3;
+        world.announce(0, news);
+        last = world.after(Duration::from_secs(1));
+        questions.extend(asked(&last).into_iter().map(|(_, _, hashes)| hashes.len()));
+    }
+    (questions, last)
+}
+
+#[test]
+fn who_announces_and_never_answers_is_asked_less_and_then_dropped() {
+    let (mut world, mut nonce) = (World::new(1, EthVersion::Eth66), 0);
+    let (first, _) = announce_for(&mut world, 30, &mut nonce);
+    assert_eq!(first.len(), 1, "one question while it owes an answer");
+    let (second, _) = announce_for(&mut world, 30, &mut nonce);
+    assert_eq!(second.len(), 1);
+    assert!(second[0] > 1, "one silence may be an accident");
+    let (rest, _) = announce_for(&mut world, 30, &mut nonce);
+    assert_eq!(rest, [1], "it is tried with one transaction");
+    assert!(world.gossip.wanted.len() <= 1, "and nothing else is remembered");
+    let mut dropped = None;
+    for second in 0..60 {
+        let (_, last) = announce_for(&mut world, 1, &mut nonce);
+        let reason = TransactionFault::Silent;
+        if last.contains(&Action::Drop { peer: SessionId(0), reason }) {
+            dropped = Some(second);
+            break;
+        }
+    }
+    assert!(dropped.is_some());
+    assert!(world.gossip.wanted.is_empty() && world.gossip.peers.is_empty());
+}
+
+#[test]
+fn who_answers_in_the_end_is_asked_for_everything_again() {
+    let (mut world, mut open) = (World::new(1, EthVersion::Eth66), None);
+    for nonce in 0..75 {
+        world.announce(0, vec![AnnouncedTransaction::of(&transaction(nonce))]);
+        let actions = world.after(Duration::from_secs(1));
+        assert!(!actions.iter().any(|action| matches!(action, Action::Drop { .. })));
+        open = asked(&actions).pop().or(open);
+    }
+    assert_eq!(world.gossip.peers[&SessionId(0)].silences, 2);
+    while let Some((_, request, _)) = open {
+        let answer = Event::Answered { peer: SessionId(0), request, transactions: vec![] };
+        open = asked(&world.feed(answer)).pop();
+    }
+    assert_eq!(world.gossip.peers[&SessionId(0)].silences, 0);
+    world.announce(0, announced(4096, 100));
+    assert_eq!(asked(&world.after(ARRIVAL))[0].2.len(), 256);
+}
+
+#[test]
+fn an_answer_to_a_question_that_was_given_up_is_no_fault() {
+    let mut world = World::new(1, EthVersion::Eth66);
+    let tx = transaction(1);
+    world.announce(0, vec![AnnouncedTransaction::of(&tx)]);
+    let (_, request, _) = asked(&world.after(ARRIVAL)).pop().unwrap();
+    assert_eq!(world.after(PATIENCE), vec![]);
+    let late = Event::Answered { peer: SessionId(0), request, transactions: vec![tx.clone()] };
+    let admitted = Action::Admit { peer: SessionId(0), transactions: vec![tx] };
+    assert_eq!(world.feed(late), vec![admitted]);
+    let peer = &world.gossip.peers[&SessionId(0)];
+    assert_eq!((peer.silences, peer.faults), (0, 0));
+}
+
+#[test]
+fn what_is_announced_while_nothing_is_wanted_is_asked_for_later() {
+    let mut world = World::new(1, EthVersion::Eth66);
+    world.gossip.listen(false);
+    world.announce(0, announced(2, 100));
+    world.announce(0, announced(5_000, 100));
+    let sent = Event::Received { peer: SessionId(0), transactions: vec![transaction(1)] };
+    assert_eq!(world.feed(sent), vec![]);
+    assert_eq!(world.after(Duration::from_secs(60)), vec![]);
+    assert_eq!(world.gossip.wanted.len(), ANNOUNCED_MAX);
+    world.gossip.listen(true);
+    assert_eq!(asked(&world.after(ARRIVAL))[0].2.len(), 256);
+}

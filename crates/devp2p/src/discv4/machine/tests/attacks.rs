@@ -222,6 +222,28 @@ fn pings_of_many_leave_room_for_our_own_questions() {
     assert!(rig.sent_ping(boot).is_some());
 }
 
+/// DSC-03.
+#[test]
+fn who_comes_after_a_flood_of_pings_is_bonded_with() {
+    let mut rig = Rig::new();
+    let peer = |number: u16| Peer::at(number, &format!("10.0.1.1:{}", 1_000 + number));
+    let mut first = None;
+    for number in 1..=u16::try_from(BOND_PINGS_MAX).unwrap() {
+        rig.now += Duration::from_micros(1);
+        rig.hear_ping(peer(number));
+        first = first.or(rig.sent_ping(peer(number)));
+    }
+    rig.now += Duration::from_millis(100);
+    let honest = peer(400);
+    rig.hear_ping(honest);
+    let ping = rig.sent_ping(honest).expect("there is always room for one more");
+    assert_eq!(rig.machine.requests.len(), BOND_PINGS_MAX);
+    rig.hear_pong(honest, ping);
+    assert_eq!(rig.machine.nodes(), [honest.record()]);
+    rig.hear_pong(peer(1), first.unwrap());
+    assert_eq!(rig.machine.nodes(), [honest.record()], "it gave way");
+}
+
 #[test]
 fn pings_in_anothers_name_leave_two_questions_to_him() {
     let mut rig = Rig::new();

@@ -18,6 +18,7 @@ impl Network {
         let machines = (1..=size).map(|number| {
             let at = address(number);
             let config = MachineConfig {
+                is_silent: false,
                 external: Some(at.ip()),
                 guess: None,
                 udp: at.port(),
@@ -49,7 +50,7 @@ impl Network {
                     Action::Found(node, _) => {
                         self.found.entry(at).or_default().insert(node.id);
                     }
-                    Action::Record(_) => {}
+                    Action::Record(_) | Action::OwnClock(_) => {}
                 }
             }
             events.extend(sent.into_iter().rev());
