@@ -87,7 +87,9 @@ fn a_node_is_ready_with_a_peer_and_no_longer_without() {
     let (mut reader, probes) = start(&genesis, &at("reader"), &["--role", "tx"]);
     let alone = wait_for(&mut reader, probes, ("/readyz", 503, "[-]peers 0 of at least 1\n"));
     assert!(alone.contains("[+]chain ok\n") && alone.contains("[+]clock ok\n"), "{alone}");
-    assert_eq!(get(probes, "/livez"), (200, "ok\n".to_owned()));
+    let alive = get(probes, "/livez?verbose").1;
+    let words = "[+]chain ok\n[+]network ok\n[+]watch ok\nlivez check passed\n";
+    assert_eq!(alive, words);
     // Nobody else may ever come: it starts.
     wait_for(&mut reader, probes, ("/startupz", 200, "ok\n"));
     wait_for(&mut reader, probes, ("/readyz?minPeers=0", 200, "ok\n"));
