@@ -12,11 +12,11 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    branches::{book_genesis, write},
+    branches::{Branches, book_genesis, rlp, write},
     exposition::{names_in, parse},
     key::Key,
     network::ID,
-    node::{Node, fail, run, shown},
+    node::{Node, fail, run, shown, succeed},
     root, text,
 };
 
@@ -26,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(120);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Serves on a free port of this machine alone.
 const OPS: [&str; 2] = ["--ops.addr", "127.0.0.1:0"];
+/// Blocks to catch up with.
+const BLOCKS: u64 = 420;
 /// What a node logs when it serves.
 const SERVES: &str = "Started probes and metrics";
 
@@ -85,7 +87,9 @@ fn a_node_is_ready_with_a_peer_and_no_longer_without() {
     let (mut reader, probes) = start(&genesis, &at("reader"), &["--role", "tx"]);
     let alone = wait_for(&mut reader, probes, ("/readyz", 503, "[-]peers 0 of at least 1\n"));
     assert!(alone.contains("[+]chain ok\n") && alone.contains("[+]clock ok\n"), "{alone}");
-    assert_eq!(get(probes, "/livez"), (200, "ok\n".to_owned()));
+    let alive = get(probes, "/livez?verbose").1;
+    let words = "[+]chain ok\n[+]network ok\n[+]watch ok\nlivez check passed\n";
+    assert_eq!(alive, words);
     // Nobody else may ever come: it starts.
     wait_for(&mut reader, probes, ("/startupz", 200, "ok\n"));
     wait_for(&mut reader, probes, ("/readyz?minPeers=0", 200, "ok\n"));
@@ -116,6 +120,29 @@ fn a_node_is_ready_with_a_peer_and_no_longer_without() {
     assert_eq!(get(probes, "/startupz").0, 200, "it has started, whatever comes");
     reader.stop_well();
     assert!(TcpStream::connect(probes).is_err(), "nothing listens any longer");
+}
+
+#[test]
+fn a_node_that_joins_is_ready_only_when_it_has_the_blocks_of_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let branches = Branches::grow(BLOCKS, 1);
+    let genesis = write(folder.path(), "genesis.json", branches.genesis.to_string());
+    let file = write(folder.path(), "chain.rlp", rlp(&branches.first));
+    let full = at("full");
+    succeed(&["import", "--fakepow", "--genesis", &genesis, "--datadir", text(&full), &file]);
+    let (full, _) = start(&genesis, &full, &["--role", "tx"]);
+    let args = ["--role", "tx", "--bootnodes", &full.enode()];
+    let (mut joining, probes) = start(&genesis, &at("joining"), &args);
+    wait_for(&mut joining, probes, ("/readyz", 200, "ok\n"));
+    let height = joining.rpc.block_number();
+    assert!(height >= BLOCKS - 3, "it was ready at block {height}: {}", joining.history());
+    let text = get(probes, "/metrics").1;
+    assert!(text.contains("\nnode_ready{criterion=\"all\"} 1\n"), "{text}");
+    let outbound = "\nnetwork_peers{direction=\"outbound\",version=\"eth/68\"} 1\n";
+    assert!(text.contains(outbound), "{text}");
+    joining.stop_well();
+    full.stop_well();
 }
 
 #[test]
@@ -189,6 +216,11 @@ fn what_the_dashboard_and_the_alerts_read_is_exported_and_geths_names_are_gauges
     for name in names_read() {
         let family = family_of(&name, &exported);
         assert!(exported.contains(&family), "{name} is read, but not exported: {exported:#?}");
+    }
+    let page = fs::read_to_string(root().join("deploy/README.md")).expect("the page is there");
+    for (name, family) in &metrics {
+        let row = format!("| `{name}` | {} |", family.kind);
+        assert!(page.contains(&row), "deploy/README.md has no {row}");
     }
     let value = |series: &str| {
         let samples = metrics.values().flat_map(|family| &family.samples);

@@ -85,7 +85,7 @@ pub fn families(registry: &Registry, ours: &[Family], load: f64) -> Vec<Family> 
 fn timer(name: &str, times: &Distribution) -> Family {
     let mut family = Family::new(name, "", Kind::Summary);
     for (label, share) in QUANTILES {
-        let value = times.quantile(share) * NANOSECONDS;
+        let value = (times.quantile(share) * NANOSECONDS).round();
         family.samples.push(Sample::labelled(&[("quantile", label)], value));
     }
     let count = times.count() as f64;

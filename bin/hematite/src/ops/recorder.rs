@@ -80,7 +80,7 @@ pub fn install() -> &'static Registry {
 impl Registry {
     fn describe(&self, key: &KeyName, help: &SharedString) {
         let mut helps = self.helps.lock().unwrap_or_else(PoisonError::into_inner);
-        helps.insert(key.as_str().to_owned(), help.to_string());
+        helps.insert(spelled(key.as_str()), help.to_string());
     }
 
     /// The number of a key; `None` if there are too many.
@@ -107,7 +107,7 @@ impl Registry {
             let label = |label: &Label| (label.key().to_owned(), label.value().to_owned());
             let mut labels: Vec<_> = key.labels().map(label).collect();
             labels.sort();
-            names.entry(key.name().to_owned()).or_default().insert(labels, cell.clone());
+            names.entry(spelled(key.name())).or_default().insert(labels, cell.clone());
         }
         let helps = self.helps.lock().unwrap_or_else(PoisonError::into_inner);
         let help = |name: &str| helps.get(name).map_or("", String::as_str);
@@ -122,9 +122,9 @@ impl Registry {
             key.labels().any(|label| (label.key(), label.value()) == *wanted)
         };
         let cells = self.cells();
-        let found = cells
-            .iter()
-            .filter(|(key, _)| key.name() == name && labels.iter().all(|label| has(key, label)));
+        let found = cells.iter().filter(|(key, _)| {
+            spelled(key.name()) == name && labels.iter().all(|label| has(key, label))
+        });
         found.filter_map(|(_, cell)| cell.value()).reduce(|sum, value| sum + value)
     }
 
@@ -132,9 +132,14 @@ impl Registry {
     #[must_use]
     pub fn distribution(&self, name: &str) -> Option<Distribution> {
         let cells = self.cells();
-        let found = cells.iter().filter(|(key, _)| key.name() == name);
+        let found = cells.iter().filter(|(key, _)| spelled(key.name()) == name);
         found.filter_map(|(_, cell)| cell.distribution()).reduce(Distribution::plus)
     }
+}
+
+/// A name as Prometheus takes it: parts put a dot after the name of their crate.
+fn spelled(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "_")
 }
 
 fn family(name: &str, help: &str, series: &Series) -> Family {
@@ -309,6 +314,17 @@ mod tests {
         assert_eq!(registry.sum("a_total", &[]), Some(7.0));
         assert_eq!(registry.sum("a_total", &[("x", "2")]), Some(5.0));
         assert_eq!(registry.sum("a_total", &[("x", "3")]), None);
+    }
+
+    #[test]
+    fn names_are_spelled_as_prometheus_takes_them() {
+        let registry = Registry::default();
+        registry.describe_counter("chain.blocks_total".into(), None, "Blocks.".into());
+        registry.register_counter(&key("chain.blocks_total", &[]), &PLACE).increment(3);
+        let text = render(registry.families());
+        assert!(text.starts_with("# HELP chain_blocks_total Blocks.\n"), "{text}");
+        assert!(text.ends_with("\nchain_blocks_total 3\n"), "{text}");
+        assert_eq!(registry.sum("chain_blocks_total", &[]), Some(3.0));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-use chain::testing::{SteppedChain, book_forks, spec};
+use chain::{
+    Origin,
+    testing::{BlockOptions, ChainBuilder, SteppedChain, book_forks, spec},
+};
 use ethash::Epoch;
 
 use super::*;
@@ -170,4 +173,26 @@ async fn a_busy_thread_that_goes_on_is_not_stuck() {
     let busy = Pulse { is_busy: true, ..facts.pulse };
     watch.pulse = (busy, long_ago);
     assert!(watch.look().await.stuck < Duration::from_secs(900), "it is no longer busy");
+}
+
+#[tokio::test]
+async fn a_thread_that_imports_takes_steps_until_it_stops() {
+    let builder = ChainBuilder::new(spec(book_forks()));
+    let parent = builder.importer.view().head.hash();
+    let block = builder.verify(builder.block_on(parent, Vec::new(), BlockOptions::default()));
+    let (chain, thread) = chain::spawn(builder.importer).unwrap();
+    let before = chain.pulse();
+    assert!(before.is_running && !before.is_busy);
+    chain.import(block, Origin::Other).await.unwrap();
+    assert!(chain.pulse().steps > before.steps);
+    let parts =
+        Parts { chain, network: None, miner: None, directory: None, pool_max: (5_120, 1_024) };
+    let facts = Watch::new(parts, Instant::now()).look().await;
+    assert!(dead(&facts).is_empty());
+    let names = facts.report().families.into_iter().map(|family| family.name);
+    let names: Vec<String> = names.collect();
+    assert!(names.contains(&"chain_total_difficulty".to_owned()), "{names:?}");
+    drop(facts);
+    // The last handle is gone.
+    tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
 }
