@@ -38,8 +38,8 @@ const LOGIN_PERIOD_MAX: u64 = 10 * 1_000;
 pub const PONG_DELAY: Duration = Duration::from_millis(150);
 /// What that adds to the half round trip that geth measures, in milliseconds.
 const PONG_DELAY_HALF: u32 = 75;
-/// Blocks that are asked for at once.
-const HISTORY_ASKED_MAX: usize = 25;
+/// Blocks that are asked for at once, so that the answer is shorter than a frame may be.
+const HISTORY_ASKED_MAX: usize = 10;
 /// How long after a question for blocks the next one comes, in milliseconds.
 const HISTORY_PAUSE: u64 = 3_000;
 /// The same when the answer brought nothing.

@@ -294,6 +294,7 @@ impl Kept {
             "stateRoot": seen.state_root,
             "uncles": uncles,
             "first": self.first,
+            "by": self.reports.first().map(|(node, _)| &**node),
             "nodes": self.reports.len(),
         })
     }
