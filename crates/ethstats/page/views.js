@@ -104,7 +104,6 @@ export function propagation(network) {
   const bins = 40;
   const delays = network.delays();
   const counts = new Array(bins).fill(0);
-  // The first node has no delay; it says nothing about the way.
   for (const delay of delays) counts[Math.min(bins - 1, Math.floor(delay / 250))]++;
   const sorted = [...delays].sort((a, b) => a - b);
   const middle = sorted[Math.floor(sorted.length / 2)];
@@ -210,8 +209,8 @@ export function tree(network, choose) {
   host.dataset.key = key;
   const [stepX, stepY, w, h] = [78, 46, 60, 32];
   const highest = Math.max(...cells.map((cell) => cell.number));
-  const picture = svg("svg", { width: (highest - lowest + 1) * stepX + 16, height: lanes * stepY + 14 });
-  const spot = (cell) => ({ x: (cell.number - lowest) * stepX + 8, y: cell.lane * stepY + 12 });
+  const picture = svg("svg", { width: (highest - lowest + 1) * stepX + 8, height: lanes * stepY + 14 });
+  const spot = (cell) => ({ x: (cell.number - lowest) * stepX + 6, y: cell.lane * stepY + 12 });
   for (const cell of cells) {
     const parent = byHash.get(cell.parent);
     if (!parent) continue;

@@ -199,8 +199,9 @@ impl Chain {
     /// When the ice age makes blocks slow.
     pub(crate) fn forecast(&self, told: Option<u64>) -> Option<Forecast> {
         let (number, hash) = self.head()?;
-        let recent: Vec<&BlockSeen> =
-            self.ancestry(hash).take(MEAN_BLOCKS + 1).map(|kept| &kept.seen).collect();
+        // The genesis has no time of its own.
+        let mined = self.ancestry(hash).map(|kept| &kept.seen).take_while(|seen| seen.number > 0);
+        let recent: Vec<&BlockSeen> = mined.take(MEAN_BLOCKS + 1).collect();
         let (newest, oldest) = (recent.first()?, recent.last()?);
         let steps = u32::try_from(recent.len() - 1).ok().filter(|steps| *steps >= 8)?;
         let seconds = newest.timestamp.saturating_sub(oldest.timestamp);
