@@ -307,7 +307,8 @@ impl Dashboard {
             return;
         }
         let new = blocks.into_iter().filter(|block| self.chain.learned(block.clone())).count();
-        self.history_next = now + if new > 0 { 0 } else { HISTORY_PAUSE_LONG };
+        let pause = if new > 0 { 0 } else { HISTORY_PAUSE_LONG };
+        self.history_next = now.saturating_add(pause);
     }
 
     fn ask_history(&mut self, id: SessionId, name: &Arc<str>, now: u64, actions: &mut Vec<Action>) {
@@ -321,7 +322,7 @@ impl Dashboard {
             return;
         }
         missing.reverse();
-        self.history_next = now + HISTORY_PAUSE;
+        self.history_next = now.saturating_add(HISTORY_PAUSE);
         actions.push(Action::Send(id, ServerMessage::History(Some(missing)), Duration::ZERO));
     }
 

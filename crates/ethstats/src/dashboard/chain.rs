@@ -250,7 +250,7 @@ impl Chain {
         let reports = kept.reports.iter();
         let first = kept.first.unwrap_or(0);
         json["reports"] = reports
-            .map(|(node, delay)| json!({ "node": **node, "at": first + delay, "delay": delay }))
+            .map(|(node, delay)| json!({ "node": **node, "at": first.saturating_add(*delay), "delay": delay }))
             .collect();
         let siblings = self.heights.get(&kept.seen.number).map(Vec::as_slice).unwrap_or_default();
         json["siblings"] = siblings
