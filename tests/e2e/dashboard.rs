@@ -48,8 +48,13 @@ struct Dashboard {
 
 impl Dashboard {
     fn start() -> Self {
+        Self::start_at(0)
+    }
+
+    fn start_at(port: u16) -> Self {
         let mut command = Command::new(hematite());
-        command.args(["--role", "ethstats"]).env("WS_SECRET", SECRET).env("PORT", "0").envs(ALONE);
+        command.args(["--role", "ethstats"]).envs(ALONE);
+        command.env("WS_SECRET", SECRET).env("PORT", port.to_string());
         let mut node = Node::spawn(&mut command);
         let mut port = None;
         node.wait("it listens", TIME_MAX, |node| {
@@ -128,6 +133,22 @@ fn our_node_reports_its_blocks_to_our_dashboard() {
     node.stop_well();
     dashboard.wait_for("dev-0", TIME_MAX, |shown| shown["connected"] == false);
     dashboard.node.stop_well();
+}
+
+#[test]
+fn a_node_comes_back_when_the_dashboard_does() {
+    let mut dashboard = Dashboard::start();
+    let port = dashboard.port;
+    let flag = dashboard.flag("dev-0", SECRET);
+    let mut node = Node::start(&["--dev", &flag]);
+    dashboard.wait_for("dev-0", TIME_MAX, |shown| shown["connected"] == true);
+    drop(dashboard.node.kill());
+    node.wait("it notices", TIME_MAX, |node| {
+        node.logged("Could not report to the dashboard").is_some()
+    });
+    let mut again = Dashboard::start_at(port);
+    again.wait_for("dev-0", TIME_MAX, |shown| shown["block"]["number"] == 0);
+    node.stop_well();
 }
 
 /// geth 1.9.13 hangs up on a dashboard that answers its ping too soon.
