@@ -6,6 +6,12 @@
 mod mutation;
 mod seeds;
 
+use std::net::Ipv4Addr;
+
+use ::ethstats::{
+    Dashboard, DashboardConfig, Hello as EthstatsHello, Info, NodeMessage, Secrets, ServerMessage,
+    dashboard::{Event, SessionId},
+};
 use alloy_rlp::Decodable;
 use devp2p::{
     CAPABILITIES_MAX, DisconnectReason, ENR_BYTES_MAX, Enr, Hello, MESSAGE_BYTES_MAX,
@@ -52,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "genesis", run: genesis },
     Target { name: "keystore", run: keystore },
     Target { name: "dataset", run: dataset },
+    Target { name: "ethstats", run: ethstats },
 ];
 
 /// The packet that begins a handshake: encrypted, and, for what a fuzzer cannot encrypt, the body.
@@ -209,6 +216,27 @@ pub fn genesis(data: &[u8]) {
             assert_eq!(spec.check_fork_id(height, spec.fork_id(height)), Ok(()));
         }
     }
+}
+
+/// What a node tells a dashboard, and a dashboard a node; and what the dashboard makes of it.
+pub fn ethstats(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    drop(text.parse::<::ethstats::Target>());
+    drop(ServerMessage::decode(&text));
+    let Ok(message) = NodeMessage::decode(&text) else { return };
+    let Some(secrets) = Secrets::new("s") else { return };
+    let mut dashboard = Dashboard::new(DashboardConfig { secrets });
+    let (session, mut actions) = (SessionId(1), Vec::new());
+    let hello = EthstatsHello { id: "n".into(), info: Info::default(), secret: "s".into() };
+    let hello = NodeMessage::Hello(Box::new(hello));
+    dashboard.on(Event::Opened(session, Ipv4Addr::LOCALHOST.into()), 1, &mut actions);
+    for (said, now) in [(hello, 2), (message.clone(), 3), (message, u64::MAX)] {
+        dashboard.on(Event::Said(session, said), now, &mut actions);
+    }
+    dashboard.on(Event::Closed(session), 0, &mut actions);
+    let shown = dashboard.snapshot(u64::MAX).to_string();
+    assert!(shown.len() <= 16 * (1_024 + data.len()), "a page gets more than was told");
+    assert!(dashboard.take_changes(u64::MAX).is_some());
 }
 
 /// A key file.

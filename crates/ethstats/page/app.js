@@ -18,6 +18,8 @@ let latency = null;
 let pinged = 0;
 let wait = 500;
 let drawing = false;
+let drawn = 0;
+let cost = 0;
 let everHeard = false;
 
 const table = new views.Table(network, choose);
@@ -57,12 +59,17 @@ function ping() {
   socket.send("ping");
 }
 
-/** Draws once a frame, however much is told. A page that nobody sees draws when it is seen. */
+/**
+ * Draws what changed, not more often than a third of the time: a slow machine draws less often. A
+ * page that nobody sees draws when it is seen.
+ */
 function draw() {
   if (drawing) return;
   drawing = true;
-  requestAnimationFrame(() => {
+  const rest = Math.min(500, 2 * cost - (performance.now() - drawn));
+  setTimeout(() => requestAnimationFrame(() => {
     drawing = false;
+    const began = performance.now();
     const nodes = network.changedNodes;
     network.changedNodes = new Set();
     const chain = network.chainChanged;
@@ -83,7 +90,9 @@ function draw() {
     const head = network.headBlock();
     document.title = head ? `#${head.number} · network dashboard` : "Network dashboard";
     document.getElementById("network").textContent = network.network ? `id ${network.network}` : "";
-  });
+    drawn = performance.now();
+    cost = drawn - began;
+  }), Math.max(0, rest));
 }
 
 /** Says whether what is shown is what is. */
@@ -132,6 +141,7 @@ function trouble() {
     const miners = here.filter((node) => node.mining).length;
     said.push(["bad", "late", `No new block for ${told}. The newest is #${head.number}; ${miners === 0 ? "no node mines" : `${miners} of ${here.length} nodes mine`}.`]);
   }
+  if (head?.number === 0) said.push(["", "genesis", "No block has been mined yet."]);
   const by = new Map();
   for (const node of here) {
     const standing = network.standing(node);
@@ -177,7 +187,7 @@ theme();
 document.getElementById("details").addEventListener("click", (event) => {
   if (event.target === event.currentTarget) event.currentTarget.close();
 });
-addEventListener("resize", () => { network.chainChanged = true; draw(); });
+addEventListener("resize", () => { document.getElementById("tree").dataset.key = ""; network.chainChanged = true; draw(); });
 setInterval(() => {
   state();
   if (document.hidden) return;

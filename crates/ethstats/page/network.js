@@ -2,6 +2,8 @@
 
 /** Blocks whose mean time and hashrate are shown, as on dashboards before. */
 const MEAN_BLOCKS = 64;
+/** A block that is heard of so long after it was made was old already. */
+const OLD_MS = 120000;
 /** Heights that are kept, newest first. */
 const HEIGHTS_MAX = 220;
 
@@ -68,6 +70,8 @@ export class Network {
     for (const [hash, one] of this.blocks) if (one.number < lowest) this.blocks.delete(hash);
   }
 
+  /** The node that tells first of most of a miner's blocks. */
+  minerNodes = new Map();
   best = [];
   onBest = new Set();
 
@@ -97,11 +101,12 @@ export class Network {
     return mean && head ? Number(head.difficulty) / mean : null;
   }
 
-  /** When the newest block was first heard of, or made. */
+  /** When the newest block was first heard of; of one that was old by then, when it was made. */
   lastBlockAt() {
     const head = this.headBlock();
-    if (!head || (head.number === 0 && !head.first)) return null;
-    return head.first ?? head.timestamp * 1000;
+    if (!head || head.number === 0) return null;
+    const made = head.timestamp * 1000;
+    return head.first && head.first - made < OLD_MS ? head.first : made;
   }
 
   connected() { return [...this.nodes.values()].filter((node) => node.connected); }
@@ -120,10 +125,17 @@ export class Network {
   /** Who mined the newest blocks, by count. */
   miners(most) {
     const counts = new Map();
+    const first = new Map();
+    const told = (miner, node) => {
+      const nodes = first.get(miner) ?? new Map();
+      nodes.set(node, (nodes.get(node) ?? 0) + 1);
+      first.set(miner, nodes);
+    };
     const blocks = this.best.filter((block) => block.number > 0).slice(-most);
     for (const block of blocks) {
       const seen = counts.get(block.miner) ?? { miner: block.miner, blocks: 0, uncles: 0 };
       seen.blocks++;
+      if (block.by) told(block.miner, block.by);
       counts.set(block.miner, seen);
       for (const uncle of block.uncles) {
         if (!uncle.miner) continue;
@@ -131,6 +143,12 @@ export class Network {
         late.uncles++;
         counts.set(uncle.miner, late);
       }
+    }
+    this.minerNodes = new Map();
+    for (const [miner, nodes] of first) {
+      const all = [...nodes.values()].reduce((a, b) => a + b, 0);
+      const [node, times] = [...nodes].sort((a, b) => b[1] - a[1])[0];
+      if (times >= 2 && times / all > 0.6 && this.nodes.get(node)?.mining) this.minerNodes.set(miner, node);
     }
     const sorted = [...counts.values()].sort((a, b) => b.blocks - a.blocks || (a.miner < b.miner ? -1 : 1));
     return { of: blocks.length, miners: sorted };
@@ -140,9 +158,13 @@ export class Network {
   delays() { return this.connected().flatMap((node) => node.delays); }
 }
 
+// Made once: a formatter costs more than what it formats.
+const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
 /** 1234567 as 1,234,567. */
 export function whole(number) {
-  return number === null || number === undefined ? "–" : Number(number).toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return number === null || number === undefined ? "–" : WHOLE.format(Number(number));
 }
 
 /** A number with three digits and a prefix. */
@@ -182,4 +204,4 @@ export function price(wei) {
 
 export function shortHash(hash) { return hash ? `${hash.slice(0, 8)}…${hash.slice(-4)}` : "–"; }
 
-export function clock(ms) { return new Date(ms).toLocaleTimeString("en-GB"); }
+export function clock(ms) { return CLOCK.format(ms); }

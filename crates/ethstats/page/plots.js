@@ -98,9 +98,8 @@ export function spark(delays, label) {
   const [width, height] = [84, 18];
   const picture = svg("svg", { class: "spark", width, height, role: "img", "aria-label": label });
   const most = Math.max(200, ...delays);
-  delays.forEach((delay, i) => {
-    const tall = Math.max(1.5, (height * delay) / most);
-    picture.append(svg("rect", { class: "bar", x: i * 2.1, y: height - tall, width: 1.6, height: tall }));
-  });
+  // One path for all bars: there are as many of these as nodes.
+  const bars = delays.map((delay, i) => `M${(i * 2.1 + 0.8).toFixed(1)} ${height}v${-Math.max(1.5, (height * delay) / most).toFixed(1)}`);
+  picture.append(svg("path", { class: "stems", d: bars.join("") }));
   return picture;
 }

@@ -38,7 +38,7 @@ export function cards(network, latency) {
   const head = network.headBlock();
   const mean = network.meanTime();
   const steps = network.steps(PLOT_BLOCKS);
-  card("best", head ? `#${whole(head.number)}` : "–", head ? `${shortHash(head.hash)}, by ${minerName(network, head.miner)}` : "no block yet");
+  card("best", head ? `#${whole(head.number)}` : "–", head ? `${shortHash(head.hash)}, by ${network.minerNodes.get(head.miner) ?? minerName(head.miner)}` : "no block yet");
   const at = network.lastBlockAt();
   const ago = at === null ? null : (network.now() - at) / 1000;
   const level = ago === null ? "" : ago <= 20 ? "good" : ago <= 40 ? "fair" : "bad";
@@ -104,7 +104,6 @@ export function propagation(network) {
   const bins = 40;
   const delays = network.delays();
   const counts = new Array(bins).fill(0);
-  // The first node has no delay; it says nothing about the way.
   for (const delay of delays) counts[Math.min(bins - 1, Math.floor(delay / 250))]++;
   const sorted = [...delays].sort((a, b) => a - b);
   const middle = sorted[Math.floor(sorted.length / 2)];
@@ -121,7 +120,7 @@ export function propagation(network) {
 }
 
 /** A miner is known by its address; nodes do not say whose it is. */
-function minerName(network, miner) {
+function minerName(miner) {
   return `${miner.slice(0, 8)}…${miner.slice(-4)}`;
 }
 
@@ -132,8 +131,9 @@ export function miners(network) {
     const bar = make("i");
     bar.style.width = `${of ? (100 * blocks) / of : 0}%`;
     const late = uncles ? ` +${uncles} late` : "";
+    const node = network.minerNodes.get(miner);
     return make("li", {},
-      make("span", { class: "name mono", title: miner, text: minerName(network, miner) }),
+      make("span", { class: node ? "name" : "name mono", title: node ? `${miner}, told first by ${node}` : miner, text: node ?? minerName(miner) }),
       make("span", { class: "share", "aria-hidden": "true" }, bar),
       make("span", { class: "value", text: `${blocks}${late} · ${of ? Math.round((100 * blocks) / of) : 0} %` }));
   });
@@ -199,14 +199,18 @@ export function tree(network, choose) {
   const { cells, byHash, lowest, lanes } = lay(network);
   if (!cells.length) {
     host.replaceChildren(make("p", { class: "hint", text: "no block yet" }));
+    host.dataset.key = "";
     return;
   }
   const heads = new Map();
   for (const node of network.connected()) if (node.block) heads.set(node.block.hash, (heads.get(node.block.hash) ?? 0) + 1);
+  const key = cells.map((cell) => `${cell.hash}${cell.kind}${cell.lane}${heads.get(cell.hash) ?? 0}`).join();
+  if (host.dataset.key === key) return;
+  host.dataset.key = key;
   const [stepX, stepY, w, h] = [78, 46, 60, 32];
   const highest = Math.max(...cells.map((cell) => cell.number));
-  const picture = svg("svg", { width: (highest - lowest + 1) * stepX + 16, height: lanes * stepY + 14 });
-  const spot = (cell) => ({ x: (cell.number - lowest) * stepX + 8, y: cell.lane * stepY + 12 });
+  const picture = svg("svg", { width: (highest - lowest + 1) * stepX + 8, height: lanes * stepY + 14 });
+  const spot = (cell) => ({ x: (cell.number - lowest) * stepX + 6, y: cell.lane * stepY + 12 });
   for (const cell of cells) {
     const parent = byHash.get(cell.parent);
     if (!parent) continue;
@@ -219,7 +223,7 @@ export function tree(network, choose) {
     const { x, y } = spot(cell);
     const count = heads.get(cell.hash) ?? 0;
     const kind = { best: "on the best chain", side: "on another branch", uncle: "an uncle" }[cell.kind];
-    const name = `Block ${cell.number}, ${shortHash(cell.hash)}, ${kind}, mined by ${minerName(network, cell.miner)}${count ? `, head of ${count} nodes` : ""}`;
+    const name = `Block ${cell.number}, ${shortHash(cell.hash)}, ${kind}, mined by ${minerName(cell.miner)}${count ? `, head of ${count} nodes` : ""}`;
     const group = svg("g", { class: `block ${cell.kind}`, tabindex: "0", role: "button", "aria-label": name, "data-hash": cell.hash });
     group.append(svg("title", {}, name));
     group.append(svg("rect", { x, y, width: w, height: h, rx: 6 }));

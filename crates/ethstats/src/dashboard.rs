@@ -38,8 +38,8 @@ const LOGIN_PERIOD_MAX: u64 = 10 * 1_000;
 pub const PONG_DELAY: Duration = Duration::from_millis(150);
 /// What that adds to the half round trip that geth measures, in milliseconds.
 const PONG_DELAY_HALF: u32 = 75;
-/// Blocks that are asked for at once.
-const HISTORY_ASKED_MAX: usize = 25;
+/// Blocks that are asked for at once, so that the answer is shorter than a frame may be.
+const HISTORY_ASKED_MAX: usize = 10;
 /// How long after a question for blocks the next one comes, in milliseconds.
 const HISTORY_PAUSE: u64 = 3_000;
 /// The same when the answer brought nothing.
@@ -307,7 +307,8 @@ impl Dashboard {
             return;
         }
         let new = blocks.into_iter().filter(|block| self.chain.learned(block.clone())).count();
-        self.history_next = now + if new > 0 { 0 } else { HISTORY_PAUSE_LONG };
+        let pause = if new > 0 { 0 } else { HISTORY_PAUSE_LONG };
+        self.history_next = now.saturating_add(pause);
     }
 
     fn ask_history(&mut self, id: SessionId, name: &Arc<str>, now: u64, actions: &mut Vec<Action>) {
@@ -321,7 +322,7 @@ impl Dashboard {
             return;
         }
         missing.reverse();
-        self.history_next = now + HISTORY_PAUSE;
+        self.history_next = now.saturating_add(HISTORY_PAUSE);
         actions.push(Action::Send(id, ServerMessage::History(Some(missing)), Duration::ZERO));
     }
 

@@ -11,8 +11,10 @@ pub use block::{Block, BlockSeen, Uncle};
 
 use crate::target::NAME_BYTES_MAX;
 
-/// Longest frame of a node that has logged in: the blocks of a history with their transactions.
-pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest frame of a node that has logged in: a history of ten full blocks of the book's genesis,
+/// with the hashes of their transactions. What is claimed and not sent takes no memory: the system
+/// gives pages when they are written.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// All that a stranger may send before it has logged in.
 pub(crate) const LOGIN_BYTES_MAX: usize = 16 * 1024;
 /// Longest frame of a dashboard.

@@ -42,9 +42,28 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             .to_vec(),
         "keystore" => [SCRYPT, PBKDF2].map(|text| text.as_bytes().to_vec()).to_vec(),
         "dataset" => vec![ethash::testing::file_start()],
+        "ethstats" => frames_of_nodes(),
         _ => Vec::new(),
     }
 }
+
+/// One of each kind, as real geth sent it.
+fn frames_of_nodes() -> Vec<Vec<u8>> {
+    let recorded = include_str!("../../../crates/ethstats/src/message/frames-geth-1.9.13.jsonl");
+    let mut kinds = std::collections::BTreeMap::new();
+    for line in recorded.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a recorded line is JSON");
+        if let (Some(event), Some(frame)) = (line["event"].as_str(), line["frame"].as_str()) {
+            kinds.insert(event.to_owned(), frame.as_bytes().to_vec());
+        }
+    }
+    let mut frames: Vec<Vec<u8>> = kinds.into_values().filter(|frame| !frame.is_empty()).collect();
+    frames.push(PROGRESS.as_bytes().to_vec());
+    frames
+}
+
+/// What only our nodes tell.
+const PROGRESS: &str = r#"{"emit":["progress",{"id":"n","dataset":{"epoch":0,"phase":"generating","done":1,"total":9,"eta":5},"bombDelay":0}]}"#;
 
 fn auths() -> Vec<Vec<u8>> {
     let to = PeerId::of(&key(1));

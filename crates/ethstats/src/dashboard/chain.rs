@@ -199,8 +199,9 @@ impl Chain {
     /// When the ice age makes blocks slow.
     pub(crate) fn forecast(&self, told: Option<u64>) -> Option<Forecast> {
         let (number, hash) = self.head()?;
-        let recent: Vec<&BlockSeen> =
-            self.ancestry(hash).take(MEAN_BLOCKS + 1).map(|kept| &kept.seen).collect();
+        // The genesis has no time of its own.
+        let mined = self.ancestry(hash).map(|kept| &kept.seen).take_while(|seen| seen.number > 0);
+        let recent: Vec<&BlockSeen> = mined.take(MEAN_BLOCKS + 1).collect();
         let (newest, oldest) = (recent.first()?, recent.last()?);
         let steps = u32::try_from(recent.len() - 1).ok().filter(|steps| *steps >= 8)?;
         let seconds = newest.timestamp.saturating_sub(oldest.timestamp);
@@ -249,7 +250,7 @@ impl Chain {
         let reports = kept.reports.iter();
         let first = kept.first.unwrap_or(0);
         json["reports"] = reports
-            .map(|(node, delay)| json!({ "node": **node, "at": first + delay, "delay": delay }))
+            .map(|(node, delay)| json!({ "node": **node, "at": first.saturating_add(*delay), "delay": delay }))
             .collect();
         let siblings = self.heights.get(&kept.seen.number).map(Vec::as_slice).unwrap_or_default();
         json["siblings"] = siblings
@@ -294,6 +295,7 @@ impl Kept {
             "stateRoot": seen.state_root,
             "uncles": uncles,
             "first": self.first,
+            "by": self.reports.first().map(|(node, _)| &**node),
             "nodes": self.reports.len(),
         })
     }

@@ -82,7 +82,8 @@ impl Node {
     pub(crate) fn leave(&mut self, now: u64) {
         self.sessions = self.sessions.saturating_sub(1);
         if self.sessions == 0 {
-            self.connected_before += now.saturating_sub(self.since);
+            let connected = now.saturating_sub(self.since);
+            self.connected_before = self.connected_before.saturating_add(connected);
             self.since = now;
             (self.latency, self.progress.dataset) = (None, None);
         }
@@ -112,7 +113,8 @@ impl Node {
     fn uptime(&self, now: u64) -> u64 {
         let current = if self.is_connected() { now.saturating_sub(self.since) } else { 0 };
         let whole = now.saturating_sub(self.first).max(1);
-        ((self.connected_before + current) * 100 / whole).min(100)
+        let connected = self.connected_before.saturating_add(current);
+        (connected.saturating_mul(100) / whole).min(100)
     }
 
     pub(crate) fn json(&self, now: u64) -> Value {

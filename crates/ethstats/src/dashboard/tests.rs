@@ -187,13 +187,13 @@ fn blocks_that_are_missing_are_asked_for_until_a_node_has_none() {
     let mut running = Running::new();
     let id = running.join("a");
     let actions = running.block(id, &blocks::block(100, 1, 0));
-    let asked: Vec<u64> = (75..=99).collect();
+    let asked: Vec<u64> = (90..=99).collect();
     let question = ServerMessage::History(Some(asked.clone()));
     assert_eq!(actions, [Action::Send(id, question, Duration::ZERO)]);
     assert!(running.on(Event::Said(id, NodeMessage::Pending(1))).is_empty(), "one at a time");
     let answer: Vec<BlockSeen> = asked.iter().rev().map(|n| blocks::block(*n, 1, 0)).collect();
     let actions = running.on(Event::Said(id, NodeMessage::History(answer)));
-    let next = ServerMessage::History(Some((50..=74).collect()));
+    let next = ServerMessage::History(Some((80..=89).collect()));
     assert_eq!(actions, [Action::Send(id, next, Duration::ZERO)]);
     assert!(running.on(Event::Said(id, NodeMessage::History(Vec::new()))).is_empty());
     running.now += HISTORY_PAUSE_LONG - 1;

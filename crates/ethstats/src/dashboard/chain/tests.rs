@@ -32,3 +32,35 @@ pub(crate) fn block(number: u64, branch: u8, extra_weight: u64) -> BlockSeen {
     block.td += U256::from(extra_weight);
     block
 }
+
+#[test]
+fn the_genesis_says_nothing_about_the_time_between_blocks() {
+    let by: Arc<str> = "a".into();
+    let mut chain = Chain::default();
+    let mut genesis = block(0, 1, 0);
+    genesis.timestamp = 0;
+    chain.reported(genesis, &by, 1);
+    assert_eq!(chain.forecast(None), None, "nothing to go by");
+    for number in 1..=20 {
+        chain.reported(block(number, 1, 0), &by, number);
+    }
+    // Ten seconds apart at the lowest difficulty, the rule cannot be told but by a node.
+    let forecast = chain.forecast(Some(0)).unwrap().json();
+    assert_eq!((&forecast["rule"], &forecast["blockTime"]), (&json!("homestead"), &json!(10.0)));
+    let first = &forecast["milestones"][0];
+    assert!(first["number"].as_u64() >= Some(700_000), "{first}");
+}
+
+#[test]
+fn a_word_that_came_late_is_no_reorganisation() {
+    let by: Arc<str> = "a".into();
+    let mut chain = Chain::default();
+    for number in 1..=3 {
+        chain.reported(block(number, 1, 0), &by, number);
+    }
+    let hash = |number| block(number, 1, 0).hash;
+    chain.moved(hash(3), hash(2), &by, 9);
+    chain.moved(hash(1), hash(3), &by, 9);
+    chain.moved(B256::ZERO, hash(3), &by, 9);
+    assert!(chain.reorgs().is_empty());
+}
