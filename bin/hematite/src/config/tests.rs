@@ -142,6 +142,28 @@ fn lets_flags_win_over_the_role() {
 }
 
 #[test]
+fn takes_a_wish_for_discovery_v5_over_nodiscover_as_geth_does() {
+    for (flags, versions) in [
+        ("", (true, false)),
+        ("--v5disc", (true, true)),
+        ("--nodiscover", (false, false)),
+        ("--nodiscover --v5disc", (false, true)),
+        ("--nodiscover --v5disc=false", (false, false)),
+        ("--nodiscover --discovery.v4", (false, false)),
+        ("--discovery.v4=false --discovery.v5", (false, true)),
+        ("--discovery.v4=false", (false, false)),
+        ("--role bootnode", (true, true)),
+        ("--role bootnode --nodiscover", (false, true)),
+    ] {
+        let network = config(&format!("hematite {flags}")).network;
+        assert_eq!((network.discovery_v4, network.discovery_v5), versions, "{flags}");
+        assert_eq!(network.discovers(), versions != (false, false), "{flags}");
+    }
+    let idle = error("hematite --role bootnode --nodiscover --v5disc=false");
+    assert!(idle.contains("both versions are turned off"), "{idle}");
+}
+
+#[test]
 fn opens_websockets_where_http_is_open() {
     let ws = |line| config(line).ws.unwrap().addr;
     assert_eq!(ws("hematite --ws"), "localhost");
@@ -256,7 +278,7 @@ fn reads_back_what_it_dumps() {
     let file = directory.path().join("config.toml");
     for line in [
         "hematite",
-        "geth --mine",
+        "geth --mine --nodiscover --v5disc",
         "hematite --role miner --genesis book --miner.threads 2 --miner.hashrate 100 --identity x",
         "hematite --role tx --http --http.addr 0.0.0.0 --http.vhosts * --ws --ipcdisable --metrics",
         "hematite --dev --dev.period 3 --log.json --bootnodes= --unlock 0,1 --password /p",
