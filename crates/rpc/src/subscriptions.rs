@@ -1,17 +1,21 @@
 //! `…_subscribe` and `…_unsubscribe`: what one connection wants to be told of.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    iter,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use primitives::B256;
 use serde_json::value::RawValue;
 
 use crate::{
+    convert::RpcLog,
     error::{ArgumentError, RpcError},
     eth::{filter, logs::Query, logs::query},
-    feed::{ChainChange, Change, Feed, Interest, NewTransaction, Wanted},
+    feed::{ChainChange, Change, Feed, Interest, Wanted},
     params::Params,
     parse,
 };
@@ -179,54 +183,89 @@ impl Subscriber {
         Ok(id)
     }
 
-    /// Hands each notification of a change to `tell`, in the order it happened.
-    pub(crate) fn notify(&self, change: &Change, mut tell: impl FnMut(&[u8])) {
-        let mut text = Vec::new();
-        for subscription in self.lock().iter() {
+    /// Hands notifications of a change to `tell` until it says that this is enough; where to go on,
+    /// if there is more.
+    pub(crate) fn notify(
+        &self,
+        change: &Change,
+        from: Cursor,
+        mut tell: impl FnMut(&[u8]) -> bool,
+    ) -> Option<Cursor> {
+        let (mut at, mut text) = (from, Vec::new());
+        let subscriptions = self.lock();
+        while let Some(subscription) = subscriptions.get(at.subscription) {
             let head = format!(
                 r#"{{"jsonrpc":"2.0","method":"eth_subscription","params":{{"subscription":"{}","result":"#,
                 subscription.id
             );
-            subscription.results(change, &mut |result| {
+            for result in subscription.results(change).skip(at.result) {
+                at.result += 1;
                 text.clear();
                 text.extend_from_slice(head.as_bytes());
-                text.extend_from_slice(result.as_bytes());
+                result.write(&mut text);
                 text.extend_from_slice(b"}}\n");
-                tell(&text);
-            });
+                if !tell(&text) {
+                    return Some(at);
+                }
+            }
+            at = Cursor { subscription: at.subscription + 1, result: 0 };
+        }
+        None
+    }
+}
+
+/// How much of a change a connection was told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cursor {
+    subscription: usize,
+    result: usize,
+}
+
+/// What one notification says.
+enum Told<'c> {
+    Json(&'c str),
+    Hash(&'c B256),
+    Log(&'c RpcLog),
+}
+
+impl Told<'_> {
+    fn write(&self, text: &mut Vec<u8>) {
+        match self {
+            Self::Json(json) => text.extend_from_slice(json.as_bytes()),
+            Self::Hash(hash) => text.extend_from_slice(format!("\"{hash}\"").as_bytes()),
+            Self::Log(log) => serde_json::to_writer(text, log).expect("memory takes everything"),
         }
     }
 }
 
 impl Subscription {
-    /// What a change means to it, as JSON.
-    fn results(&self, change: &Change, tell: &mut dyn FnMut(&str)) {
+    /// What a change means to it.
+    fn results<'c>(&'c self, change: &'c Change) -> Box<dyn Iterator<Item = Told<'c>> + 'c> {
         match (&self.kind, change) {
             (Kind::Heads, Change::Chain(change)) => {
                 let news = change.blocks.iter().skip(self.known(change));
-                news.filter(|block| !block.head.is_empty()).for_each(|block| tell(&block.head));
+                let told = news.filter(|block| !block.head.is_empty());
+                Box::new(told.map(|block| Told::Json(&block.head)))
             }
             (Kind::Logs(query), Change::Chain(change)) => {
                 let known = self.known(change);
-                let retired = change.retired.iter().filter(|_| known == 0);
+                let retired = change.retired.iter().filter(move |_| known == 0);
                 let logs = change.blocks.iter().skip(known).flat_map(|block| &block.logs);
-                for found in retired.chain(logs) {
-                    if query.is_wanted(found.number) && query.takes(&found.log) {
-                        tell(&serde_json::to_string(&found.log).expect("a log has only text"));
-                    }
-                }
+                let wanted = retired
+                    .chain(logs)
+                    .filter(|found| query.is_wanted(found.number) && query.takes(&found.log));
+                Box::new(wanted.map(|found| Told::Log(&found.log)))
             }
-            (Kind::Transactions { whole }, Change::Transactions(news)) => {
-                for NewTransaction { hash, object } in news {
-                    match object {
-                        Some(object) if *whole => tell(object),
-                        None if *whole => {}
-                        Some(_) | None => tell(&format!("\"{hash}\"")),
-                    }
-                }
+            (Kind::Transactions { whole: true }, Change::Transactions(news)) => {
+                Box::new(news.iter().filter_map(|tx| tx.object.as_deref().map(Told::Json)))
             }
-            (Kind::Sync, Change::Sync(state)) => tell(state),
-            (Kind::Heads | Kind::Logs(_) | Kind::Transactions { .. } | Kind::Sync, _) => {}
+            (Kind::Transactions { whole: false }, Change::Transactions(news)) => {
+                Box::new(news.iter().map(|tx| Told::Hash(&tx.hash)))
+            }
+            (Kind::Sync, Change::Sync(state)) => Box::new(iter::once(Told::Json(state))),
+            (Kind::Heads | Kind::Logs(_) | Kind::Transactions { .. } | Kind::Sync, _) => {
+                Box::new(iter::empty())
+            }
         }
     }
 

@@ -84,10 +84,15 @@ impl Framing {
 
     /// Appends a message as it goes out.
     pub(crate) fn write(&self, message: &[u8], out: &mut Vec<u8>) {
-        if let Self::WebSocket(_) = self {
-            frames::write_head(frames::TEXT, message.len(), out);
-        }
+        self.write_head(message.len(), out);
         out.extend_from_slice(message);
+    }
+
+    /// Appends what comes before a message of so many bytes.
+    pub(crate) fn write_head(&self, length: usize, out: &mut Vec<u8>) {
+        if let Self::WebSocket(_) = self {
+            frames::write_head(frames::TEXT, length, out);
+        }
     }
 
     /// Whether the two ends ask each other for signs of life.

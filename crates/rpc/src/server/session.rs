@@ -17,7 +17,7 @@ use crate::{
     budget::{Budget, Share},
     dispatch::{Dispatcher, Reply},
     feed::{Change, Feed},
-    subscriptions::{Caller, Subscriber},
+    subscriptions::{Caller, Cursor, Subscriber},
 };
 
 /// Messages of one connection that are worked on; further ones are not read.
@@ -251,10 +251,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn answer(&mut self, Answered { reply, caller }: Answered) -> Result<(), End> {
         if let Some(reply) = reply {
-            self.framing.write(reply.as_ref(), &mut self.out);
             let is_fatal = reply.is_no_json() && !self.framing.has_pings();
-            drop(reply);
-            self.flush(self.service.limits.answer).await?;
+            self.send(&reply).await?;
             if is_fatal {
                 return Err(Violation::NotJson.into());
             }
@@ -266,6 +264,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
+    /// A long answer is not copied: its memory counts as long as it is held.
+    async fn send(&mut self, reply: &Reply) -> Result<(), End> {
+        let (message, period) = (reply.as_ref(), self.service.limits.answer);
+        if message.len() <= OUT_BYTES {
+            self.framing.write(message, &mut self.out);
+            return self.flush(period).await;
+        }
+        self.framing.write_head(message.len(), &mut self.out);
+        self.flush(period).await?;
+        write(&mut self.socket, message, period).await
+    }
+
     /// In a stream there is no telling where the next value would begin; geth closes it.
     async fn answer_no_json(&mut self) -> Result<(), End> {
         while !self.calls.is_empty() {
@@ -273,15 +283,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.answer(answered).await?;
         }
         if let Some(reply) = self.service.dispatcher.reply(b"?", None).await {
-            self.framing.write(reply.as_ref(), &mut self.out);
+            self.send(&reply).await?;
         }
-        self.flush(self.service.limits.answer).await
+        Ok(())
     }
 
     async fn notify(&mut self, change: &Change) -> Result<(), End> {
-        let (framing, out) = (&self.framing, &mut self.out);
-        self.subscriber.notify(change, |notification| framing.write(notification, out));
-        self.flush(self.service.limits.notification).await
+        let deadline = Instant::now() + self.service.limits.notification;
+        let mut next = Some(Cursor::default());
+        // In pieces: a change may be much to many subscriptions, and is held once for all.
+        while let Some(from) = next {
+            let (framing, out) = (&self.framing, &mut self.out);
+            next = self.subscriber.notify(change, from, |notification| {
+                framing.write(notification, out);
+                out.len() < OUT_BYTES
+            });
+            self.flush(deadline.saturating_duration_since(Instant::now())).await?;
+        }
+        Ok(())
     }
 
     /// Something came: whoever is there need not be asked.
@@ -306,15 +325,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let writing = async {
-            self.socket.write_all(&self.out).await?;
-            self.socket.flush().await
-        };
-        time::timeout(period, writing).await.map_err(|_| End::Slow)??;
+        write(&mut self.socket, &self.out, period).await?;
         self.out.clear();
         self.out.shrink_to(OUT_BYTES);
         Ok(())
     }
+}
+
+async fn write<S: AsyncWrite + Unpin>(
+    socket: &mut S,
+    bytes: &[u8],
+    period: Duration,
+) -> Result<(), End> {
+    let writing = async {
+        socket.write_all(bytes).await?;
+        socket.flush().await
+    };
+    Ok(time::timeout(period, writing).await.map_err(|_| End::Slow)??)
 }
 
 async fn next_change(

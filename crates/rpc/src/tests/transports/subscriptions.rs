@@ -1,9 +1,12 @@
+use std::collections::HashMap;
+
 use chain::testing::BlockOptions;
 use primitives::{Address, B256, Bytes, U256, bytes};
 use serde_json::{Value, json};
 use txpool::Origin;
 
 use super::{super::account, Client, Served};
+use crate::subscriptions::SUBSCRIPTIONS_MAX;
 
 /// Init code that logs the topic 0x2a and then leaves nothing behind.
 const LOGGING: Bytes = bytes!("602a60006000a100");
@@ -254,5 +257,34 @@ async fn a_batch_is_answered_before_what_it_subscribed_to_is_told() {
         }
     }
     assert!(told == [json!(next.hash())] || told == [json!(block.hash()), json!(next.hash())]);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_burst_reaches_every_subscription_in_order() {
+    const TRANSACTIONS: u64 = 60;
+    let served = Served::start().await;
+    let mut ipc = served.ipc().await;
+    let mut ids = Vec::new();
+    for _ in 0..SUBSCRIPTIONS_MAX {
+        ids.push(ipc.subscribe(json!(["newPendingTransactions"])).await);
+    }
+    let mut sent = Vec::new();
+    for nonce in 0..TRANSACTIONS {
+        let tx = account(0).transfer(1337, nonce, Address::ZERO, U256::from(nonce));
+        served.fixture.pool.add(Origin::Local, tx.clone()).unwrap();
+        sent.push(json!(tx.tx_hash()));
+    }
+    let total = ids.len() * sent.len();
+    let told = ipc.with(move |socket| {
+        (0..total).map(|_| socket.receive().unwrap()["params"].take()).collect::<Vec<_>>()
+    });
+    let mut by_id: HashMap<String, Vec<Value>> = HashMap::new();
+    for mut params in told.await {
+        let id = params["subscription"].as_str().unwrap().to_owned();
+        by_id.entry(id).or_default().push(params["result"].take());
+    }
+    assert_eq!(by_id.len(), ids.len());
+    assert!(by_id.values().all(|hashes| hashes == &sent));
     served.stop().await;
 }
