@@ -210,7 +210,10 @@ impl Dashboard {
                         node.latency = Some(latency.saturating_sub(PONG_DELAY_HALF));
                     }
                     NodeMessage::Pending(pending) => node.pending = Some(pending),
-                    NodeMessage::Stats(stats) => node.stats = Some(stats),
+                    NodeMessage::Stats(mut stats) => {
+                        stats.caught_up ^= node.is_of_web3();
+                        node.stats = Some(stats);
+                    }
                     NodeMessage::Progress(progress) => node.progress = progress,
                     NodeMessage::Block(block) => self.block(id, &name, *block, now),
                     NodeMessage::History(blocks) => self.history(&name, blocks, now),

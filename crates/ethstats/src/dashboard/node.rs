@@ -95,6 +95,12 @@ impl Node {
         self.changed = true;
     }
 
+    /// Whether eth-net-intelligence-api reports for it, whose `syncing` means what it says: `false`,
+    /// or an object that is no `bool`. geth has no web3, and says so.
+    pub(crate) fn is_of_web3(&self) -> bool {
+        !matches!(self.info.api.as_str(), "" | "No")
+    }
+
     pub(crate) fn has_caught_up(&self) -> bool {
         self.stats.is_none_or(|stats| stats.caught_up)
     }

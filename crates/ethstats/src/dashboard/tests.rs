@@ -216,6 +216,28 @@ fn a_stray_node_of_another_network_does_not_replace_the_chain() {
 }
 
 #[test]
+fn syncing_means_the_opposite_from_geth_and_from_web3() {
+    let said = |syncing: Value| {
+        let frame = json!({ "emit": ["stats", { "id": "a", "stats": { "syncing": syncing } }] });
+        NodeMessage::decode(&frame.to_string()).unwrap()
+    };
+    let mut running = Running::new();
+    for (api, syncing, caught_up) in [
+        ("No", json!(true), true),
+        ("No", json!(false), false),
+        ("0.20.1", json!(false), true),
+        ("0.20.1", json!({ "currentBlock": 1, "highestBlock": 2 }), false),
+    ] {
+        let id = running.open();
+        let info = Info { api: api.into(), ..Info::default() };
+        let hello = Hello { id: api.into(), info, secret: "one".into() };
+        running.on(Event::Said(id, NodeMessage::Hello(Box::new(hello))));
+        running.on(Event::Said(id, said(syncing.clone())));
+        assert_eq!(running.node(api)["caughtUp"], caught_up, "{api} {syncing}");
+    }
+}
+
+#[test]
 fn two_nodes_of_one_name_share_a_row_that_says_so() {
     let mut running = Running::new();
     let [first, second] = [running.join("a"), running.join("a")];
