@@ -4,9 +4,12 @@
 //! connections read: it is held once however many read it, and whoever is a whole ring behind has
 //! lost something and is cut.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use ::network::{NetworkHandle, SyncProgress};
@@ -40,6 +43,8 @@ pub const CHANGES_MAX: usize = 1_024;
 const BLOCKS_MAX: u64 = 64;
 /// Transactions of one change.
 const TRANSACTIONS_MAX: usize = 1_024;
+/// Transactions that are known to have been told; more than a pool holds.
+const TOLD_MAX: usize = 16_384;
 /// Transactions that come within this time are told together.
 const GATHER_PERIOD: Duration = Duration::from_millis(5);
 
@@ -156,7 +161,30 @@ struct Sources {
     progress: Option<watch::Receiver<Option<SyncProgress>>>,
     /// Up to where the chain was told.
     last: BlockNumHash,
+    told: ToldHashes,
     syncs: bool,
+}
+
+/// The transactions that were told last.
+#[derive(Debug, Default)]
+struct ToldHashes {
+    known: HashSet<B256>,
+    /// The oldest first.
+    order: VecDeque<B256>,
+}
+
+impl ToldHashes {
+    fn extend(&mut self, hashes: impl IntoIterator<Item = B256>) {
+        for hash in hashes {
+            if self.known.insert(hash) {
+                self.order.push_back(hash);
+            }
+            if self.order.len() > TOLD_MAX {
+                let oldest = self.order.pop_front().expect("there are many");
+                self.known.remove(&oldest);
+            }
+        }
+    }
 }
 
 /// geth's words for a sync, with the names of Go's fields.
@@ -205,8 +233,10 @@ impl Feed {
             pooled: self.pool.changes(),
             progress: self.network.as_ref().map(NetworkHandle::sync_changes),
             last: self.chain.view().head_id(),
+            told: ToldHashes::default(),
             syncs: false,
         };
+        sources.told.extend(self.pool.pending().iter().map(|tx| tx.hash()));
         async move {
             let watching = async { while self.step(&mut sources).await {} };
             shutdown.run_until_cancelled(watching).await;
@@ -222,9 +252,7 @@ impl Feed {
             },
             hash = sources.pooled.recv() => match hash {
                 Ok(hash) => self.tell_transactions(hash, sources).await,
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "Transactions came faster than they could be told");
-                }
+                Err(RecvError::Lagged(_)) => self.tell_missed_transactions(sources),
                 Err(RecvError::Closed) => return false,
             },
             progress = next_progress(&mut sources.progress) => {
@@ -282,12 +310,37 @@ impl Feed {
     async fn tell_transactions(&self, first: B256, sources: &mut Sources) {
         time::sleep(GATHER_PERIOD).await;
         let mut hashes = vec![first];
+        let mut is_behind = false;
         while hashes.len() < TRANSACTIONS_MAX {
             match sources.pooled.try_recv() {
                 Ok(hash) => hashes.push(hash),
-                Err(_) => break,
+                Err(TryRecvError::Lagged(_)) => {
+                    is_behind = true;
+                    break;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
+        self.tell_hashes(hashes, &mut sources.told);
+        if is_behind {
+            self.tell_missed_transactions(sources);
+        }
+    }
+
+    /// They came too fast: what is pending and has not been told was missed.
+    fn tell_missed_transactions(&self, sources: &mut Sources) {
+        sources.pooled = sources.pooled.resubscribe();
+        let pending = self.pool.pending();
+        let missed = pending.iter().map(|tx| tx.hash());
+        let missed: Vec<_> = missed.filter(|hash| !sources.told.known.contains(hash)).collect();
+        tracing::debug!(missed = missed.len(), "Transactions came faster than they could be told");
+        for hashes in missed.chunks(TRANSACTIONS_MAX) {
+            self.tell_hashes(hashes.to_vec(), &mut sources.told);
+        }
+    }
+
+    fn tell_hashes(&self, hashes: Vec<B256>, told: &mut ToldHashes) {
+        told.extend(hashes.iter().copied());
         let objects = self.readers.has(Wanted::Objects);
         if !objects && !self.readers.has(Wanted::Other) {
             return;

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chain::testing::BlockOptions;
 use primitives::{Address, B256, Bytes, U256, bytes};
@@ -286,5 +286,33 @@ async fn a_burst_reaches_every_subscription_in_order() {
     }
     assert_eq!(by_id.len(), ids.len());
     assert!(by_id.values().all(|hashes| hashes == &sent));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn what_came_too_fast_to_be_told_is_told_from_the_pool() {
+    const TRANSACTIONS: usize = txpool::CHANGES_MAX + 500;
+    let served = Served::start().await;
+    let mut ipc = served.ipc().await;
+    let id = ipc.subscribe(json!(["newPendingTransactions"])).await;
+    // Nobody else runs meanwhile, so that the pool's backlog overflows.
+    let transactions = (0..TRANSACTIONS).map(|nonce| {
+        let nonce = u64::try_from(nonce).unwrap();
+        account(0).transfer(1337, nonce, Address::ZERO, U256::ZERO)
+    });
+    let transactions: Vec<_> = transactions.collect();
+    let sent: HashSet<_> = transactions.iter().map(|tx| tx.tx_hash().to_string()).collect();
+    for added in served.fixture.pool.add_many(Origin::Remote, transactions) {
+        added.unwrap();
+    }
+    let told = ipc.with(move |socket| {
+        let one = |_| {
+            let told = socket.receive().unwrap();
+            assert_eq!(told["params"]["subscription"], id);
+            told["params"]["result"].as_str().unwrap().to_owned()
+        };
+        (0..TRANSACTIONS).map(one).collect::<HashSet<_>>()
+    });
+    assert!(told.await == sent, "each once");
     served.stop().await;
 }
