@@ -12,6 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time,
@@ -184,6 +185,50 @@ pub async fn fetch(address: SocketAddr, host: &str, path: &str) -> Result<String
         .wrap_err_with(|| format!("{host} did not answer in time"))?
 }
 
+/// The first line of what `http://address/` says, told as scripts tell it that answer with netcat:
+/// before they were asked, which hyper takes for an error, and without an end, for netcat may never
+/// hang up. The bootnodes of old clusters do so.
+///
+/// # Errors
+///
+/// As [`fetch`].
+pub async fn fetch_line(address: SocketAddr, host: &str, path: &str) -> Result<String> {
+    time::timeout(FETCH_PERIOD_MAX, ask_for_line(address, host, path))
+        .await
+        .wrap_err_with(|| format!("{host} did not answer in time"))?
+}
+
+async fn ask_for_line(address: SocketAddr, host: &str, path: &str) -> Result<String> {
+    let mut stream =
+        TcpStream::connect(address).await.wrap_err_with(|| format!("cannot reach {host}"))?;
+    // Version 1.0, so that the answer does not come in chunks.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    let mut stream = stream.take(u64::try_from(FETCH_BYTES_MAX)?);
+    loop {
+        let is_over = stream.read_buf(&mut answer).await? == 0;
+        if let Some(line) = first_line(host, &answer, is_over)? {
+            return Ok(line);
+        }
+        ensure!(!is_over, "{host} hung up");
+    }
+}
+
+/// The first line of an answer's body, if it is all there.
+fn first_line(host: &str, answer: &[u8], is_over: bool) -> Result<Option<String>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(answer).wrap_err_with(|| format!("{host} speaks no HTTP"))?;
+    let httparse::Status::Complete(head) = parsed else { return Ok(None) };
+    let status = response.code.unwrap_or_default();
+    ensure!(status == StatusCode::OK.as_u16(), "{host} answered {status}");
+    let body = answer.get(head..).unwrap_or_default();
+    let end = body.iter().position(|byte| *byte == b'\n').or_else(|| is_over.then_some(body.len()));
+    let Some(line) = end.and_then(|end| body.get(..end)) else { return Ok(None) };
+    let line = std::str::from_utf8(line).wrap_err_with(|| format!("{host} sent no text"))?;
+    Ok(Some(line.trim_end().to_owned()))
+}
+
 /// The answer to a JSON text.
 ///
 /// # Errors
@@ -230,8 +275,6 @@ async fn exchange(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
     #[tokio::test]

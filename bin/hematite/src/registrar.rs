@@ -194,7 +194,7 @@ fn bounded(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
 }
 
 async fn ask(address: SocketAddr) -> Result<NodeRecord> {
-    let text = plain_http::fetch(address, &address.to_string(), "/").await?;
+    let text = plain_http::fetch_line(address, &address.to_string(), "/").await?;
     Ok(text.trim().parse()?)
 }
 
@@ -271,6 +271,7 @@ fn write(urls: Vec<String>, query: &str) -> Text {
 mod tests {
     use http::StatusCode;
     use secp256k1::SecretKey;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -375,5 +376,23 @@ mod tests {
         let addresses = vec![(silent, port).into(), (good, port).into()];
         let pods = ask_all(addresses, &Pods::new()).await.unwrap();
         assert_eq!(pods, Pods::from([(good, node(1, good))]));
+    }
+
+    #[tokio::test]
+    async fn a_script_that_never_hangs_up_is_heard() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let expected = node(1, address.ip());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The answer of the book's bootnodes, before they have read the question.
+            let answer = format!("HTTP/1.1 200 OK\n\n{expected}\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+        });
+        assert_eq!(ask(address).await.unwrap(), expected);
+        tasks.join_next().await.unwrap().unwrap();
     }
 }
