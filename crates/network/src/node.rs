@@ -7,7 +7,7 @@ use consensus::Engine;
 use devp2p::{Capability, Dialer, Local, NetRestrict, NodeRecord, OwnNode, PeerId, Protocol};
 use secp256k1::SecretKey;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
 };
@@ -32,6 +32,8 @@ const EVENTS_MAX: usize = 256;
 const COMMANDS_MAX: usize = 64;
 /// One in so many places is for nodes that we call, as in geth.
 const DIAL_RATIO: usize = 3;
+/// Callers who wait to be accepted, if the system allows as many.
+const CALLERS_WAITING_MAX: u32 = 4_096;
 
 /// What the network needs to know.
 #[derive(Debug)]
@@ -177,7 +179,7 @@ pub async fn start(
     stop: CancellationToken,
 ) -> io::Result<NetworkHandle> {
     let listener = match config.listen {
-        Some(address) => Some(TcpListener::bind(address).await?),
+        Some(address) => Some(listen(address)?),
         None => None,
     };
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -253,4 +255,13 @@ fn protocols() -> Vec<Protocol> {
     let snap =
         Protocol { capability: Capability::new(SNAP, SNAP_VERSION), messages: SNAP_MESSAGE_CODES };
     EthVersion::ALL.map(protocol).into_iter().chain([snap]).collect()
+}
+
+/// Listens, with room for callers of a flood: they wait in the kernel instead of keeping others out.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As `TcpListener::bind`, which has room for 128.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(CALLERS_WAITING_MAX)
 }

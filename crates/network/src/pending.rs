@@ -18,8 +18,9 @@ pub const PENDING_MAX: usize = 50;
 /// Of one address that is not of the site.
 pub const PENDING_PER_ADDRESS_MAX: usize = 4;
 
-/// Nobody gives way sooner, so that many who call at once are all served, one after the other.
-const GRACE_PERIOD: Duration = Duration::from_millis(100);
+/// Nobody gives way sooner, so that many who call at once are all served, one after the other. With
+/// this and 50 places, whoever comes behind 1 000 others waits for 1.5 s.
+const GRACE_PERIOD: Duration = Duration::from_millis(75);
 
 /// The callers, oldest first.
 #[derive(Debug)]
