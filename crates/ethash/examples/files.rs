@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U256};
-use ethash::{Dataset, Epoch, Kernel, Obtained, Progress, Residence, Store, Target};
+use ethash::{Dataset, Effort, Epoch, Kernel, Obtained, Progress, Residence, Store, Target};
 
 /// How often the two residences are compared.
 const ROUNDS: usize = 7;
@@ -31,7 +31,9 @@ fn main() {
     let mut obtain = |residence, threads, what| {
         let progress = Progress::default();
         let (seconds, obtained) = timed(|| {
-            store.obtain(&cache, residence, threads, &progress, &stop, &mut notice).expect("memory")
+            store
+                .obtain(&cache, residence, Effort::new(threads, &progress, &stop), &mut notice)
+                .expect("memory")
         });
         let Obtained { dataset, origin, unsaved } = obtained.expect("nobody stops it");
         println!("{residence:?}, {threads} threads, {what:<12} {seconds:.2} s  {origin:?}");

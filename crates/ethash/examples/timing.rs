@@ -1,12 +1,12 @@
 //! Times the kernel on this machine, and compares it with what its memory can do:
-//! `cargo run --release -p ethash --example timing [search|light|dataset] [EPOCH] [KERNEL]`.
+//! `cargo run --release -p ethash --example timing [search|light|dataset|growth] [EPOCH] [KERNEL]`.
 #![allow(clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U256};
-use ethash::{Dataset, Epoch, Kernel, LightCache, Progress, Target};
+use ethash::{Dataset, Effort, Epoch, Growth, Kernel, LightCache, Progress, Target};
 
 /// Repetitions of each measurement, of which the median counts.
 const ROUNDS: usize = 9;
@@ -25,6 +25,7 @@ fn main() {
     println!("epoch {epoch}, {kernel}, cache in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
     match what.as_str() {
         "light" => light(&cache),
+        "growth" => growth(&cache),
         "dataset" => {
             for threads in [1, 2] {
                 dataset(&cache, threads);
@@ -42,9 +43,10 @@ fn main() {
 fn dataset(cache: &LightCache, threads: usize) -> Dataset {
     let progress = Progress::default();
     let (start, idle) = (Instant::now(), running());
-    let dataset = Dataset::generate(cache, threads, &progress, &AtomicBool::new(false))
-        .expect("the system has the memory")
-        .expect("nobody stops it");
+    let dataset =
+        Dataset::generate(cache, Effort::new(threads, &progress, &AtomicBool::new(false)))
+            .expect("the system has the memory")
+            .expect("nobody stops it");
     let elapsed = start.elapsed().as_secs_f64();
     let here = running().zip(idle).map_or(elapsed, |(end, start)| (end - start).as_secs_f64());
     let rate = progress.total() as f64 / elapsed / 1e6;
@@ -52,6 +54,26 @@ fn dataset(cache: &LightCache, threads: usize) -> Dataset {
         "dataset, {threads} threads: {rate:.2} M items/s, {elapsed:.2} s, first thread ran {here:.2} s"
     );
     dataset
+}
+
+/// How many hashes a thread makes while it makes the dataset, and what that costs.
+fn growth(cache: &LightCache) {
+    let (progress, stop, hashes) = (Progress::default(), AtomicBool::new(false), AtomicU64::new(0));
+    let target = Target::from_difficulty(U256::MAX).expect("it is not zero");
+    let start = running();
+    let ran = || running().zip(start).map_or(0.0, |(now, start)| (now - start).as_secs_f64());
+    let meanwhile = &|growth: &Growth<'_>| {
+        for tenth in 1..=9 {
+            let is_over = &|| growth.made() >= f64::from(tenth) / 10.0;
+            let first = u64::from(tenth) << 40;
+            let _ = growth.search(&B256::ZERO, &target, first..first << 1, is_over, &hashes);
+            let hashes = hashes.load(Ordering::Relaxed);
+            println!("growth, {:>3} %: {hashes:>8} hashes after {:.2} s", 10 * tenth, ran());
+        }
+    };
+    let effort = Effort { meanwhile, ..Effort::new(1, &progress, &stop) };
+    Dataset::generate(cache, effort).expect("the system has the memory").expect("nobody stops it");
+    println!("growth, 100 %: {:.2} s", ran());
 }
 
 /// Every header is a new one: the rows of a few headers alone would soon be close.

@@ -1,14 +1,13 @@
 //! The dataset ("DAG"): 1 GiB and more that make a search fast.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 
 use alloy_primitives::B256;
 
 use crate::kernel::{Full, Instructions, Memory, MemoryError, Modulo, RandomReads, Row};
-use crate::{Epoch, LightCache, Pow};
+use crate::{Epoch, Growth, LightCache, Pow};
 
 /// Items that a thread makes before it looks at the stop flag: about a millisecond, and a few times
 /// that where the processor has no vectors. Under a quota every millisecond takes several.
@@ -93,6 +92,38 @@ impl Progress {
     }
 }
 
+/// How the work on a dataset is to be done, and whom to listen and talk to.
+#[derive(Clone, Copy)]
+pub struct Effort<'a> {
+    /// On how many threads, at least one.
+    pub threads: usize,
+    /// Where to tell how far it is.
+    pub progress: &'a Progress,
+    /// Looked at every few milliseconds.
+    pub stop: &'a AtomicBool,
+    /// What each thread does first if the dataset must be made in private memory. It may search
+    /// what there is of it.
+    pub meanwhile: &'a (dyn Fn(&Growth<'_>) + Sync),
+}
+
+impl fmt::Debug for Effort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effort").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Effort<'a> {
+    /// Work on this many threads, which have nothing else to do.
+    #[must_use]
+    pub fn new(threads: usize, progress: &'a Progress, stop: &'a AtomicBool) -> Self {
+        Self { threads, progress, stop, meanwhile: &|_| {} }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
 /// The dataset of one epoch: what a search reads.
 pub struct Dataset {
     epoch: Epoch,
@@ -108,33 +139,23 @@ impl fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Makes the dataset of a cache on this many threads (at least one), or `None` if it was told
-    /// to stop. It stops within 100 ms.
+    /// Makes the dataset of a cache, or `None` if it was told to stop. It stops within 100 ms.
     ///
     /// It needs [`LightCache::dataset_bytes`] of memory.
     ///
     /// # Errors
     ///
     /// If the system refuses the memory.
-    pub fn generate(
-        cache: &LightCache,
-        threads: usize,
-        progress: &Progress,
-        stop: &AtomicBool,
-    ) -> Result<Option<Self>, MemoryError> {
-        let mut memory = Self::memory(cache)?;
-        let items = memory.rows_mut();
-        progress.begin(Phase::Generating, items.len() as u64);
-        let chunks = Mutex::new(items.chunks_mut(CHUNK_ITEMS).enumerate());
+    pub fn generate(cache: &LightCache, effort: Effort<'_>) -> Result<Option<Self>, MemoryError> {
+        let Effort { threads, progress, stop, meanwhile } = effort;
+        let memory = Self::memory(cache)?;
+        progress.begin(Phase::Generating, memory.rows().len() as u64);
+        let growth = Growth::new(cache, memory, progress);
         on_threads(threads, &|| {
-            while !stop.load(Ordering::Relaxed) {
-                let next = chunks.lock().expect("no thread panics with the lock held").next();
-                let Some((at, chunk)) = next else { return };
-                fill(cache, at * CHUNK_ITEMS, chunk);
-                progress.add(chunk.len() as u64);
-            }
+            meanwhile(&growth);
+            while !stop.load(Ordering::Relaxed) && growth.grow() {}
         });
-        Ok(progress.is_complete().then(|| Self::new(cache, memory)))
+        Ok(progress.is_complete().then(|| Self::new(cache, growth.into_memory())))
     }
 
     /// Private memory for the dataset of a cache.
@@ -204,8 +225,12 @@ impl LightCache {
 
 /// Makes the items of a dataset from number `first` on.
 pub(crate) fn fill(cache: &LightCache, first: usize, items: &mut [Row]) {
-    let in_flight = if cache.is_close() { ITEMS_IN_FLIGHT_CLOSE } else { ITEMS_IN_FLIGHT_FAR };
-    cache.instructions().fill_items(&cache.light(), first as u32, in_flight, items);
+    cache.instructions().fill_items(&cache.light(), first as u32, items_in_flight(cache), items);
+}
+
+/// How many items of a cache are made at once.
+pub(crate) fn items_in_flight(cache: &LightCache) -> usize {
+    if cache.is_close() { ITEMS_IN_FLIGHT_CLOSE } else { ITEMS_IN_FLIGHT_FAR }
 }
 
 /// Does the same work on this many threads at once, or on as many as the system gives.
@@ -228,7 +253,7 @@ mod tests {
         /// The whole dataset of a small cache.
         pub(crate) fn dataset(&self) -> Dataset {
             let stop = AtomicBool::new(false);
-            Dataset::generate(self, 2, &Progress::default(), &stop).unwrap().unwrap()
+            Dataset::generate(self, Effort::new(2, &Progress::default(), &stop)).unwrap().unwrap()
         }
     }
 
@@ -247,7 +272,9 @@ mod tests {
     fn progress_ends_at_its_total() {
         let progress = Progress::new(1);
         let stop = AtomicBool::new(false);
-        let made = Dataset::generate(&LightCache::tiny(), 1, &progress, &stop).unwrap().unwrap();
+        let made = Dataset::generate(&LightCache::tiny(), Effort::new(1, &progress, &stop))
+            .unwrap()
+            .unwrap();
         assert_eq!((progress.done(), progress.total()), (512, 512));
         assert_eq!(made.full().pages.len(), 256);
     }
@@ -263,7 +290,7 @@ mod tests {
         let progress = Progress::default();
         let cache = LightCache::tiny();
         let stop = AtomicBool::new(true);
-        assert!(Dataset::generate(&cache, 2, &progress, &stop).unwrap().is_none());
+        assert!(Dataset::generate(&cache, Effort::new(2, &progress, &stop)).unwrap().is_none());
         assert_eq!((progress.done(), progress.total()), (0, 512));
     }
 
@@ -272,7 +299,8 @@ mod tests {
         let cache = LightCache::generate(Epoch::new(0));
         let (progress, stop) = (Progress::default(), AtomicBool::new(false));
         thread::scope(|scope| {
-            let generation = scope.spawn(|| Dataset::generate(&cache, 2, &progress, &stop));
+            let generation =
+                scope.spawn(|| Dataset::generate(&cache, Effort::new(2, &progress, &stop)));
             while progress.done() == 0 {
                 thread::yield_now();
             }

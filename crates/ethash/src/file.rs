@@ -29,12 +29,12 @@ pub use self::geth::GethFile;
 pub use self::prepare::Preparation;
 
 use self::format::{Kind, Layout, epoch_of};
-use self::load::{Effort, Rejected};
+use self::load::Rejected;
 use self::lock::Lock;
 use self::obtain::Search;
 use self::write::{Output, Source, Temporary, WriteError, remove_unlocked};
 use crate::kernel::{Instructions, Row};
-use crate::{Dataset, Epoch, Kernel, KernelError, LightCache, MemoryError, Progress};
+use crate::{Dataset, Effort, Epoch, Kernel, KernelError, LightCache, MemoryError, Progress};
 
 /// A folder of files, and folders of geth's that may be read, too.
 ///
@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// The dataset of a cache: from a valid file of ours, else from a valid one of geth's, else
-    /// made on this many threads. `None` when told to stop, within 100 ms.
+    /// made. `None` when told to stop, within 100 ms.
     ///
     /// Of several processes one makes it, and the others wait for its file. Files that are damaged
     /// in any way are never used; they are told to `notice`, and ours are removed. What geth left
@@ -205,18 +205,13 @@ impl Store {
     ///
     /// If there is neither memory nor room on the disk. If only one of them lacks, the other one
     /// is used, with a notice.
-    // As many as the house allows, and `self`.
-    #[allow(clippy::too_many_arguments)]
     pub fn obtain(
         &self,
         cache: &LightCache,
         residence: Residence,
-        threads: usize,
-        progress: &Progress,
-        stop: &AtomicBool,
+        effort: Effort<'_>,
         notice: &mut dyn FnMut(Notice),
     ) -> Result<Option<Obtained>, FileError> {
-        let effort = Effort { threads, progress, stop };
         Search::new(self, cache, residence, effort, notice).run()
     }
 
@@ -269,7 +264,7 @@ impl Store {
         let layout = Layout::of_cache(epoch, cache_bytes);
         let path = self.path(&layout);
         let (progress, stop) = (Progress::default(), AtomicBool::new(false));
-        let effort = Effort { threads: 1, progress: &progress, stop: &stop };
+        let effort = Effort::new(1, &progress, &stop);
         match load::read_own(&path, &layout, "a light cache", effort) {
             Ok(rows) => Some(LightCache::of_rows(epoch, rows, dataset_bytes, instructions)),
             Err(Rejected::Damaged(damage)) => {
@@ -377,7 +372,7 @@ fn save(
     stop: &AtomicBool,
 ) -> Result<PathBuf, WriteError> {
     let progress = Progress::default();
-    let effort = Effort { threads: 1, progress: &progress, stop };
+    let effort = Effort::new(1, &progress, stop);
     let temporary = Temporary::create(folder, &layout.name())?;
     temporary.reserve(layout.file_bytes(), effort)?;
     let output = Output { file: &temporary.file, layout, data_start: layout.data_start() };

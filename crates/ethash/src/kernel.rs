@@ -19,6 +19,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod full;
+mod growing;
 mod instructions;
 mod items;
 mod keccak;
@@ -33,6 +34,7 @@ mod words;
 use alloy_primitives::B256;
 
 pub(crate) use self::full::{Full, Search};
+pub(crate) use self::growing::{Claim, Growing, GrowingSearch};
 pub(crate) use self::instructions::Instructions;
 pub use self::instructions::{Kernel, KernelError};
 pub(crate) use self::items::Light;
@@ -122,6 +124,22 @@ compiled! {
 }
 
 compiled! {
+    /// Fills the pages that are claimed, with about `in_flight` items at once.
+    fill_pages = growing::fill(light: &Light<'_>, in_flight: usize, claims: &[Claim<'_>])
+}
+
+compiled! {
+    /// Searches a range of nonces while the dataset is made, in no particular order.
+    search_growing = growing::search(
+        growing: &Growing,
+        light: &Light<'_>,
+        in_flight: usize,
+        search: &GrowingSearch<'_>,
+        made: &dyn Fn(usize)
+    ) -> Option<(u64, Pow)>
+}
+
+compiled! {
     /// Reads some thousand random pages, to measure the memory.
     read_pages =
         reads::read(reads: &RandomReads<'_>, state: &mut u64, known: &mut [u32], digest: &mut u64)
@@ -147,10 +165,16 @@ fn read_alone<T: Copy>(word: &T) -> T {
 #[inline(always)]
 fn prefetch<T>(values: &[T], at: u32) {
     debug_assert!((at as usize) < values.len(), "prefetched beyond the end");
+    prefetch_at(values.as_ptr().wrapping_add(at as usize));
+}
+
+/// Asks for a value by its address.
+#[inline(always)]
+fn prefetch_at<T>(value: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let first = values.as_ptr().wrapping_add(at as usize).cast::<i8>();
+        let first = value.cast::<i8>();
         for line in (0..size_of::<T>()).step_by(64) {
             // SAFETY: prefetching is a hint; it reads nothing and never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line)) };
@@ -158,7 +182,7 @@ fn prefetch<T>(values: &[T], at: u32) {
     }
     #[cfg(target_arch = "aarch64")]
     {
-        let first = values.as_ptr().wrapping_add(at as usize).cast::<u8>();
+        let first = value.cast::<u8>();
         for line in (0..size_of::<T>()).step_by(64) {
             // SAFETY: prefetching is a hint; it changes nothing and never faults.
             unsafe {
@@ -171,7 +195,7 @@ fn prefetch<T>(values: &[T], at: u32) {
         }
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = (values, at);
+    let _ = value;
 }
 
 #[cfg(test)]

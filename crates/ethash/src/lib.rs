@@ -19,17 +19,19 @@ mod cache;
 mod dataset;
 mod epoch;
 mod file;
+mod growth;
 mod hashimoto;
 mod kernel;
 mod search;
 
 pub use cache::LightCache;
-pub use dataset::{Dataset, Phase, Progress};
+pub use dataset::{Dataset, Effort, Phase, Progress};
 pub use epoch::Epoch;
 #[cfg(feature = "testing")]
 pub use file::testing;
 pub use file::{
     Damage, FileError, GethFile, Notice, Obtained, Origin, Preparation, Residence, Store, Unsaved,
 };
+pub use growth::Growth;
 pub use hashimoto::{Pow, Seal, SealError, Target};
 pub use kernel::{Kernel, KernelError, MemoryError, RandomReads, Scratch};

@@ -111,7 +111,9 @@ impl Worker {
         let slot = Arc::new(Slot::new(wanted));
         let datasets = Datasets::new(slot.clone(), engine.clone(), config.datasets.clone());
         let datasets = Arc::new(datasets);
-        let search = cpu::Search::new(slot.clone(), datasets.clone(), submit.clone(), hashrate_max);
+        let start = random_nonce(&chain);
+        let search =
+            cpu::Search::new(slot.clone(), datasets.clone(), submit.clone(), hashrate_max, start);
         let search = Arc::new(search);
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         let spawned = match config.sealer {
@@ -120,7 +122,6 @@ impl Worker {
                 wanted.max(available).min(cpu::THREADS_MAX)
             }
         };
-        let start = random_nonce(&chain);
         let threads = cpu::start(&search, spawned, start).map_err(MinerError::Threads)?;
         let hashrate = Arc::new(AtomicU64::new(0));
         MinerMetrics::describe();

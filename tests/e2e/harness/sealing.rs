@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ethash::{Dataset, Epoch, LightCache, Pow, Progress, Residence, Store, Target};
+use ethash::{Dataset, Effort, Epoch, LightCache, Pow, Progress, Residence, Store, Target};
 use primitives::{B256, SealedBlock, U256};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(crate) static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
     let store = Store::new(dags(), Vec::new());
     let notice = &mut |notice| say(&format!("{notice}"));
     let obtained = store
-        .obtain(&cache, Residence::Mapped, threads, &progress, &stop, notice)
+        .obtain(&cache, Residence::Mapped, Effort::new(threads, &progress, &stop), notice)
         .expect("there is a disk and memory")
         .expect("nobody stops it");
     if let Some(unsaved) = obtained.unsaved {

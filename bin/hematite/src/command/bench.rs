@@ -25,7 +25,7 @@ use std::{
 };
 
 use ethash::{
-    Dataset, Epoch, Kernel, KernelError, LightCache, Obtained, Residence, Scratch, Store,
+    Dataset, Effort, Epoch, Kernel, KernelError, LightCache, Obtained, Residence, Scratch, Store,
 };
 use eyre::{Result, WrapErr, ensure};
 
@@ -318,7 +318,8 @@ fn stored(
     let counter = ethash::Progress::new(items);
     let obtained = watched("Preparing DAG", &counter, items, || {
         let notice = &mut |notice| tracing::warn!("{notice}");
-        store.obtain(cache, Residence::Private, threads, &counter, stop, notice)
+        let effort = Effort::new(threads, &counter, stop);
+        store.obtain(cache, Residence::Private, effort, notice)
     });
     let Some(Obtained { dataset, unsaved, .. }) = obtained? else { return Ok(None) };
     // Now and not in the background: writing would share the memory that is measured.

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use super::FileError;
 use super::format::{GETH_MAGIC, Layout};
-use super::load::{self, Effort, Rejected};
+use super::load::{self, Rejected};
 use super::write::{Output, Source, Temporary, WriteError};
 use crate::kernel::row_bytes;
-use crate::{LightCache, Progress};
+use crate::{Effort, LightCache, Progress};
 
 /// A file in geth's format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl GethFile {
         stop: &AtomicBool,
     ) -> Result<Option<Self>, FileError> {
         let layout = Layout::of_dataset(cache);
-        let effort = Effort { threads, progress, stop };
+        let effort = Effort::new(threads, progress, stop);
         let path = folder.join(layout.geth_name());
         match load::check_geth(&path, &layout, cache, effort) {
             Ok(()) => return Ok(Some(Self { path, is_new: false })),
@@ -62,7 +62,7 @@ impl GethFile {
             return Ok(Self { path, is_new: false });
         }
         let (progress, stop) = (Progress::default(), AtomicBool::new(false));
-        let effort = Effort { threads: 1, progress: &progress, stop: &stop };
+        let effort = Effort::new(1, &progress, &stop);
         let written = write(folder, &layout, Source::Rows(rows), effort)?;
         Ok(written.expect("nobody says stop"))
     }

@@ -5,14 +5,13 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::format::{Damage, GETH_MAGIC, ITEM_BYTES, Layout, SECTION_BYTES};
-use crate::dataset::{fill, on_threads};
+use crate::dataset::{Effort, fill, on_threads};
 use crate::kernel::{Memory, Row, row_bytes, row_bytes_mut};
-use crate::{LightCache, MemoryError, Phase, Progress};
+use crate::{LightCache, MemoryError, Phase};
 
 /// Rows that are read at once: 256 KiB, which stay in the second-level cache while they are
 /// checked. Between them a thread looks at the stop flag.
@@ -21,20 +20,6 @@ const PIECE_ROWS: usize = 4_096;
 const SAMPLE_OWN: usize = 62;
 /// Items of a file of geth's that are made again.
 const SAMPLE_GETH: usize = 4_094;
-
-/// How work is to be done, and whom to listen and talk to.
-#[derive(Clone, Copy)]
-pub(super) struct Effort<'a> {
-    pub(super) threads: usize,
-    pub(super) progress: &'a Progress,
-    pub(super) stop: &'a AtomicBool,
-}
-
-impl Effort<'_> {
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
 
 /// Why a file is not used.
 #[derive(Debug)]

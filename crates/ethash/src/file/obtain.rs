@@ -7,13 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::format::Layout;
-use super::load::{self, Effort, Rejected, Sample, check_sample};
+use super::load::{self, Rejected, Sample, check_sample};
 use super::lock::{Attempt, Lock};
 use super::write::{Output, Source, Temporary, WriteError};
 use super::{FileError, Notice, Obtained, Origin, Residence, Store, Unsaved};
 use crate::dataset::MEMORY_PURPOSE;
 use crate::kernel::Memory;
-use crate::{Dataset, LightCache, MemoryError, Phase};
+use crate::{Dataset, Effort, LightCache, MemoryError, Phase};
 
 /// How often a process that waits looks whether the other one is done.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -248,8 +248,7 @@ impl<'a> Search<'a> {
     fn produce_private(&self, from: Origins<'_>) -> Result<Dataset, Failure> {
         match from {
             Origins::Cache => {
-                let Effort { threads, progress, stop } = self.effort;
-                let dataset = Dataset::generate(self.cache, threads, progress, stop)?;
+                let dataset = Dataset::generate(self.cache, self.effort)?;
                 Ok(dataset.ok_or(Rejected::Stopped)?)
             }
             Origins::Geth(path) => {

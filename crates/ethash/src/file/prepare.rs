@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use super::FileError;
 use super::format::Layout;
-use super::load::{Effort, Rejected, open_own};
+use super::load::{Rejected, open_own};
 use super::lock::{Attempt, Lock};
 use super::write::{Output, Source, Stream, Temporary, WriteError};
-use crate::{Epoch, LightCache, Progress};
+use crate::{Effort, Epoch, LightCache, Progress};
 
 /// A dataset file in the making. Whoever holds it decides how fast it goes.
 ///
@@ -55,7 +55,7 @@ impl<'a> Preparation<'a> {
         let temporary =
             Temporary::create(folder, &layout.name()).map_err(FileError::disk(folder))?;
         let (progress, stop) = (Progress::default(), AtomicBool::new(false));
-        let effort = Effort { threads: 1, progress: &progress, stop: &stop };
+        let effort = Effort::new(1, &progress, &stop);
         temporary.reserve(layout.file_bytes(), effort).map_err(FileError::disk(&path))?;
         Ok(Some(Self {
             cache,

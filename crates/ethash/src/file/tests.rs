@@ -51,8 +51,9 @@ impl Fixture {
     fn obtain_from(&mut self, store: &Store, residence: Residence) -> Obtained {
         let (progress, stop) = (Progress::default(), AtomicBool::new(false));
         let mut notice = |notice| self.notices.push(notice);
-        let obtained =
-            store.obtain(&self.cache, residence, 2, &progress, &stop, &mut notice).unwrap();
+        let obtained = store
+            .obtain(&self.cache, residence, Effort::new(2, &progress, &stop), &mut notice)
+            .unwrap();
         let obtained = obtained.expect("nobody says stop");
         assert_eq!(obtained.dataset.items(), self.cache.dataset().items());
         obtained
@@ -116,7 +117,7 @@ impl Fixture {
 }
 
 fn effort<'a>(progress: &'a Progress, stop: &'a AtomicBool) -> Effort<'a> {
-    Effort { threads: 2, progress, stop }
+    Effort::new(2, progress, stop)
 }
 
 #[test]
@@ -318,7 +319,9 @@ fn who_is_told_to_stop_leaves_nothing_behind() {
     let (progress, stop) = (Progress::default(), AtomicBool::new(true));
     let mut notice = |notice| panic!("{notice}");
     let mut obtain = |store: &Store, residence| {
-        store.obtain(&fixture.cache, residence, 2, &progress, &stop, &mut notice).unwrap()
+        store
+            .obtain(&fixture.cache, residence, Effort::new(2, &progress, &stop), &mut notice)
+            .unwrap()
     };
     let empty = TempDir::new().unwrap();
     let other = Store::new(empty.path().into(), vec![]);
@@ -340,7 +343,12 @@ fn progress_tells_checking_from_generating() {
         let mut ignore = |_| ();
         let obtained = fixture
             .store()
-            .obtain(&fixture.cache, Residence::Mapped, 2, &progress, &stop, &mut ignore)
+            .obtain(
+                &fixture.cache,
+                Residence::Mapped,
+                Effort::new(2, &progress, &stop),
+                &mut ignore,
+            )
             .unwrap()
             .unwrap();
         assert_eq!((progress.phase(), progress.done(), progress.total()), (expected, 512, 512));
@@ -451,7 +459,12 @@ fn who_waits_is_told_and_can_be_stopped() {
             };
             let obtained = fixture
                 .store()
-                .obtain(&fixture.cache, Residence::Private, 1, &progress, &stop, &mut notice)
+                .obtain(
+                    &fixture.cache,
+                    Residence::Private,
+                    Effort::new(1, &progress, &stop),
+                    &mut notice,
+                )
                 .unwrap();
             (obtained.is_none(), notices)
         });

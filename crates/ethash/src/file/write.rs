@@ -10,11 +10,11 @@ use std::sync::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::format::{Damage, ITEM_BYTES, Layout};
-use super::load::{Effort, check_written};
+use super::load::check_written;
 use super::lock::is_at;
 use crate::dataset::{CHUNK_ITEMS, fill, on_threads};
 use crate::kernel::{HUGE_PAGE_BYTES, Row, row_bytes, row_bytes_mut};
-use crate::{LightCache, Phase};
+use crate::{Effort, LightCache, Phase};
 
 /// What follows a file's name while it is written.
 const TEMPORARY: &str = ".tmp-";

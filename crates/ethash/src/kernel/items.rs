@@ -68,16 +68,6 @@ impl ItemGroup {
         group
     }
 
-    /// Begins with the item of this number and those after it.
-    #[inline(always)]
-    fn after<const L: usize>(light: &Light<'_>, first: u32) -> Self {
-        let mut numbers = [first; LANES];
-        for (lane, number) in numbers.iter_mut().enumerate() {
-            *number = number.wrapping_add(lane as u32);
-        }
-        Self::begin::<L>(light, numbers)
-    }
-
     /// Mixes one parent into each item. Returns whether that was the last one.
     #[inline(always)]
     pub(super) fn step(&mut self, light: &Light<'_>) -> bool {
@@ -115,10 +105,6 @@ impl ItemGroup {
 }
 
 /// Makes items from number `first` on, with about `in_flight` at once.
-///
-/// The groups of the ring begin one after the other, so that they also end one after the other
-/// and the hashing of one is done while the others' reads are under way. There are no closures
-/// around hot code here: the compiler would compile them for the portable instructions.
 #[inline(always)]
 pub(super) fn fill<const L: usize>(
     light: &Light<'_>,
@@ -126,10 +112,32 @@ pub(super) fn fill<const L: usize>(
     in_flight: usize,
     items: &mut [Row],
 ) {
+    let mut chunks = items.chunks_mut(LANES).enumerate();
+    let next = || {
+        let (chunk, out) = chunks.next()?;
+        // The items of the last epoch fill 32 bits.
+        let first = first.wrapping_add((chunk * LANES) as u32);
+        Some((std::array::from_fn(|lane| first.wrapping_add(lane as u32)), out))
+    };
+    make::<L, _>(light, in_flight, next, |out, made| out.copy_from_slice(&made[..out.len()]));
+}
+
+/// Makes groups of items with about `in_flight` items at once: the numbers are asked for, and what
+/// was made of them is put where it belongs.
+///
+/// The groups of the ring begin one after the other, so that they also end one after the other
+/// and the hashing of one is done while the others' reads are under way. There are no closures
+/// around hot code here: the compiler would compile them for the portable instructions.
+#[inline(always)]
+pub(super) fn make<const L: usize, T>(
+    light: &Light<'_>,
+    in_flight: usize,
+    mut next: impl FnMut() -> Option<([u32; LANES], T)>,
+    mut put: impl FnMut(T, &[Row; LANES]),
+) {
     let size = in_flight.div_ceil(LANES);
     let stagger = PARENTS as usize / size;
-    let mut waiting = items.chunks_mut(LANES).enumerate();
-    let mut ring: Vec<Option<(ItemGroup, &mut [Row])>> = Vec::new();
+    let mut ring: Vec<Option<(ItemGroup, T)>> = Vec::new();
     ring.resize_with(size, || None);
     for tick in 0.. {
         let mut running = false;
@@ -139,15 +147,11 @@ pub(super) fn fill<const L: usize>(
                 None => tick >= at * stagger,
             };
             if ready {
-                if let Some((group, out)) = slot {
-                    let made = group.finish::<L>();
-                    out.copy_from_slice(&made[..out.len()]);
+                if let Some((mut group, place)) = slot.take() {
+                    put(place, group.finish::<L>());
                 }
-                *slot = None;
-                if let Some((chunk, out)) = waiting.next() {
-                    // The items of the last epoch fill 32 bits.
-                    let first = first.wrapping_add((chunk * LANES) as u32);
-                    *slot = Some((ItemGroup::after::<L>(light, first), out));
+                if let Some((numbers, place)) = next() {
+                    *slot = Some((ItemGroup::begin::<L>(light, numbers), place));
                 }
             }
             running |= slot.is_some();

@@ -129,6 +129,13 @@ impl Memory {
         self.region.words_mut().as_chunks_mut().0
     }
 
+    /// # Panics
+    ///
+    /// If this is a file.
+    pub(crate) fn pages_mut(&mut self) -> &mut [Page] {
+        self.rows_mut().as_flattened_mut().as_chunks_mut().0
+    }
+
     pub(crate) fn pages(&self) -> &[Page] {
         self.region.words().as_chunks().0
     }

@@ -9,7 +9,8 @@ use std::{
 
 use consensus::Engine;
 use ethash::{
-    Dataset, Epoch, FileError, LightCache, Notice, Origin, Progress, Residence, Store, Unsaved,
+    Dataset, Effort, Epoch, FileError, Growth, LightCache, Notice, Origin, Progress, Residence,
+    Store, Unsaved,
 };
 
 use super::{Generation, Slot, cpu::lower_priority};
@@ -126,7 +127,12 @@ impl Datasets {
 
     /// The dataset of an epoch. The first thread that asks gets it with as many threads as may
     /// search, the others wait. `None` when told to stop, or when there is none to be had yet.
-    pub(crate) fn get(self: &Arc<Self>, epoch: Epoch) -> Option<Arc<Dataset>> {
+    /// If it must be made, its threads begin with what is to be done meanwhile.
+    pub(crate) fn get(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        meanwhile: &(dyn Fn(&Growth<'_>) + Sync),
+    ) -> Option<Arc<Dataset>> {
         let cache = self.engine.cache(epoch)?;
         let mut current = locked(&self.current);
         loop {
@@ -145,7 +151,7 @@ impl Datasets {
         current.making = true;
         drop(current);
         let making = Making(self);
-        let dataset = self.obtain(&cache);
+        let dataset = self.obtain(&cache, meanwhile);
         match &dataset {
             Some(dataset) => locked(&self.current).datasets.push(dataset.clone()),
             None => drop(self.slot.rest(RETRY_INTERVAL)),
@@ -154,7 +160,11 @@ impl Datasets {
         dataset
     }
 
-    fn obtain(self: &Arc<Self>, cache: &LightCache) -> Option<Arc<Dataset>> {
+    fn obtain(
+        self: &Arc<Self>,
+        cache: &LightCache,
+        meanwhile: &(dyn Fn(&Growth<'_>) + Sync),
+    ) -> Option<Arc<Dataset>> {
         let (epoch, started) = (cache.epoch(), Instant::now());
         let threads = self.slot.threads().max(1);
         let bytes = cache.dataset_bytes();
@@ -173,6 +183,7 @@ impl Datasets {
         *locked(&self.generation) =
             Some(Generation { epoch, progress: progress.clone(), started, expected });
         let stop = self.slot.interrupt();
+        let effort = Effort { meanwhile, ..Effort::new(threads, &progress, stop) };
         let made = match &self.config.store {
             Some(store) => {
                 let notice = &mut |notice| {
@@ -181,11 +192,11 @@ impl Datasets {
                     }
                     tracing::warn!(epoch = epoch.get(), "{notice}");
                 };
-                store.obtain(cache, residence, threads, &progress, stop, notice).map(|obtained| {
+                store.obtain(cache, residence, effort, notice).map(|obtained| {
                     obtained.map(|it| (Arc::new(it.dataset), it.origin, it.unsaved))
                 })
             }
-            None => Dataset::generate(cache, threads, &progress, stop)
+            None => Dataset::generate(cache, effort)
                 .map(|dataset| dataset.map(|dataset| (Arc::new(dataset), Origin::Made, None)))
                 .map_err(FileError::from),
         };
@@ -367,8 +378,8 @@ mod tests {
     fn a_dataset_is_made_once_and_its_file_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let datasets = datasets(folder.path(), 2);
-        let first = datasets.get(Epoch::new(0)).unwrap();
-        assert!(Arc::ptr_eq(&first, &datasets.get(Epoch::new(0)).unwrap()));
+        let first = datasets.get(Epoch::new(0), &|_| {}).unwrap();
+        assert!(Arc::ptr_eq(&first, &datasets.get(Epoch::new(0), &|_| {}).unwrap()));
         datasets.join();
         assert_eq!(files(folder.path()), 1);
     }

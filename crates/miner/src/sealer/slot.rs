@@ -76,6 +76,10 @@ impl Slot {
         self.changed.notify_all();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.interrupt.load(Ordering::Acquire)
+    }
+
     /// True once the slot is closed.
     pub(crate) fn interrupt(&self) -> &AtomicBool {
         &self.interrupt
@@ -83,6 +87,13 @@ impl Slot {
 
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// The package that is to be searched now, if there is one and anybody may.
+    pub(crate) fn newest(&self) -> Option<(u64, Arc<WorkPackage>)> {
+        let inner = self.lock();
+        let package = inner.package.clone().filter(|_| inner.threads > 0 && !inner.closed)?;
+        Some((self.version(), package))
     }
 
     /// Waits for a package other than the one of version `done`. Thread `index` is one of those

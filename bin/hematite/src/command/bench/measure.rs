@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ethash::{Dataset, LightCache, RandomReads, Scratch, Seal, Target};
+use ethash::{Dataset, Effort, LightCache, RandomReads, Scratch, Seal, Target};
 use eyre::{Result, WrapErr, eyre};
 use primitives::{B256, U256};
 
@@ -292,7 +292,7 @@ pub(super) fn dag(
         let counter = ethash::Progress::new(items);
         let started = Instant::now();
         let dataset = watched("Generating DAG", &counter, items, || {
-            Dataset::generate(cache, threads, &counter, stop)
+            Dataset::generate(cache, Effort::new(threads, &counter, stop))
         });
         let Some(dataset) = dataset? else { return Ok(None) };
         seconds.push(started.elapsed().as_secs_f64());
