@@ -14,6 +14,7 @@ mod dags;
 mod damage;
 mod dashboard;
 mod dev;
+mod explorer;
 mod harness;
 mod interop;
 mod keystores;

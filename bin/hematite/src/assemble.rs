@@ -166,6 +166,9 @@ async fn start(
     let rpc = rpc_node(config, &chain, &pool, miner.clone(), network, keystore);
     let server = listen(config, rpc, shutdown).await?;
     let http = server.http_address();
+    if let Some(address) = http.filter(|_| config.http.as_ref().is_some_and(|http| http.explorer)) {
+        tracing::info!(url = format_args!("http://{address}/explorer/"), "Explorer is served");
+    }
     Ok(Node { chain, http, miner, server: Some(server) })
 }
 
@@ -412,7 +415,8 @@ fn rpc_config(config: &Config) -> Result<RpcConfig> {
         };
         let (modules, origins) = (http.apis.clone(), http.cors.clone());
         let address = address("http.addr", &http.addr, http.port)?;
-        Ok::<_, eyre::Report>(HttpConfig { address, modules, origins, hosts })
+        let explorer = http.explorer;
+        Ok::<_, eyre::Report>(HttpConfig { address, modules, origins, hosts, explorer })
     });
     let ws = config.ws.as_ref().map(|ws| {
         let (modules, origins, prefix) = (ws.apis.clone(), ws.origins.clone(), ws.prefix.clone());

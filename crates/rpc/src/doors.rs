@@ -212,7 +212,8 @@ fn start_http(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
     if let Some(address) = doors.http_address() {
         return Err(RpcError::Refused(format!("HTTP server already running on {address}")));
     }
-    let opened = doors.open_http(HttpConfig { address, modules, origins, hosts }, None);
+    let opened =
+        doors.open_http(HttpConfig { address, modules, origins, hosts, explorer: false }, None);
     opened.map_err(|error| RpcError::Refused(format!("listen tcp {address}: {error}")))?;
     Ok(true)
 }

@@ -62,10 +62,11 @@ impl Interface {
     }
 
     pub(crate) fn http(&self, config: HttpConfig) -> HttpService {
-        let HttpConfig { address: _, modules, origins, hosts } = config;
+        let HttpConfig { address: _, modules, origins, hosts, explorer } = config;
         let dispatcher = Arc::new(self.dispatcher(modules, "HTTP"));
         let bodies = Arc::clone(&self.bodies);
-        HttpService::new(dispatcher, hosts, origins, self.limits.body_bytes, bodies)
+        let body_bytes = self.limits.body_bytes;
+        HttpService { dispatcher, hosts, origins, body_bytes, bodies, explorer }
     }
 
     pub(crate) fn websocket(&self, config: WsConfig) -> WebSocketService {

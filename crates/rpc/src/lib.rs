@@ -84,6 +84,8 @@ pub struct HttpConfig {
     pub origins: Vec<String>,
     /// Names the server may be known by.
     pub hosts: Hosts,
+    /// Whether the explorer's pages are at `/explorer/`.
+    pub explorer: bool,
 }
 
 impl HttpConfig {
@@ -91,7 +93,8 @@ impl HttpConfig {
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         let modules = HTTP_MODULES.map(str::to_owned).to_vec();
-        Self { address, modules, origins: Vec::new(), hosts: Hosts::cluster(None) }
+        let hosts = Hosts::cluster(None);
+        Self { address, modules, origins: Vec::new(), hosts, explorer: false }
     }
 }
 

@@ -5,6 +5,7 @@
 //! no `Host`; so the loop is ours, and [`crate::dispatch`] stands behind it.
 
 mod deadline;
+mod explorer;
 mod framing;
 mod hosts;
 mod http;

@@ -36,6 +36,14 @@ pub(crate) fn browser(url: &str, folder: &Path) -> Command {
     command
 }
 
+/// A real Chromium that looks at an explorer, at a transaction and at the contract that it made, in
+/// the same way.
+pub(crate) fn explorer(url: &str, folder: &Path, transaction: &str, contract: &str) -> Command {
+    let mut command = Command::new(installed(cache().join("venv/web3-7/bin/python")));
+    command.arg(script("explorer.py")).arg(url).arg(folder).args([transaction, contract]);
+    command
+}
+
 /// The book's notebook, with the book's web3.py 5.9.
 pub(crate) fn notebook(args: &[&str]) -> Value {
     python("web3-5", "notebook.py", args)

@@ -297,6 +297,9 @@ pub struct HttpArgs {
     /// Host names that are answered, by comma [localhost and names inside the cluster]
     #[arg(long = "http.vhosts", alias = "rpcvhosts", value_name = "NAMES")]
     pub http_vhosts: Option<String>,
+    /// Serve pages of the chain for people at /explorer/ of the HTTP server
+    #[arg(long)]
+    pub explorer: Option<bool>,
 }
 
 /// JSON-RPC over WebSocket.

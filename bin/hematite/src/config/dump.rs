@@ -152,6 +152,7 @@ impl Config {
             if let Vhosts::Listed(names) = &http.vhosts {
                 flags.list("http.vhosts", names);
             }
+            flags.set("explorer", http.explorer);
         }
         flags.set("ws", self.ws.is_some());
         if let Some(ws) = &self.ws {

@@ -27,6 +27,8 @@ pub struct Http {
     pub cors: Vec<String>,
     /// The `Host` names that are answered.
     pub vhosts: Vhosts,
+    /// Whether the explorer's pages are there.
+    pub explorer: bool,
 }
 
 /// JSON-RPC over WebSocket.
@@ -88,13 +90,15 @@ pub(super) fn http(
     args: &HttpArgs,
     role: Option<Role>,
     surroundings: &Surroundings,
-) -> Option<Http> {
-    let HttpArgs { http, http_addr, http_port, http_api, http_corsdomain, http_vhosts } = args;
+) -> Result<Option<Http>> {
+    let HttpArgs { http, http_addr, http_port, http_api, http_corsdomain, http_vhosts, explorer } =
+        args;
     // A miner's RPC is for the probes and people beside it: on loopback.
     if !http.unwrap_or(role == Some(Role::Miner)) {
-        return None;
+        ensure!(!explorer.unwrap_or(false), "--explorer is served over HTTP: add --http");
+        return Ok(None);
     }
-    Some(Http {
+    Ok(Some(Http {
         addr: http_addr.clone().unwrap_or_else(|| LOOPBACK.to_owned()),
         port: http_port.unwrap_or(8545),
         apis: apis(http_api.as_deref()),
@@ -103,7 +107,8 @@ pub(super) fn http(
             Some(names) => Vhosts::Listed(list(Some(names))),
             None => Vhosts::Cluster { namespace: surroundings.namespace.clone() },
         },
-    })
+        explorer: explorer.unwrap_or(false),
+    }))
 }
 
 /// `--ws` alone follows an explicit HTTP address: who opened one to the cluster means the other.

@@ -88,6 +88,7 @@ fn runs_the_books_tx_node() {
             apis: apis.clone(),
             cors: strings(&["*"]),
             vhosts: Vhosts::Listed(strings(&["*"])),
+            explorer: false,
         })
     );
     assert_eq!(

@@ -13,7 +13,7 @@ use http::{
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 
-use super::{Hosts, deadline::Watch};
+use super::{Hosts, deadline::Watch, explorer};
 use crate::{
     budget::{Budget, Share},
     dispatch::{Dispatcher, Reply},
@@ -37,7 +37,15 @@ pub(crate) struct HttpService {
     /// Origins whose pages may read answers. Empty: none.
     pub(crate) origins: Vec<String>,
     pub(crate) body_bytes: u64,
-    bodies: Arc<Budget>,
+    pub(crate) bodies: Arc<Budget>,
+    /// Whether browsers get the explorer's pages.
+    pub(crate) explorer: bool,
+}
+
+/// What a request gets.
+enum Answer {
+    Json(Option<Reply>),
+    Page(Response<Full<Bytes>>),
 }
 
 /// Why a request is not answered with JSON.
@@ -49,16 +57,6 @@ enum Refusal {
 }
 
 impl HttpService {
-    pub(crate) fn new(
-        dispatcher: Arc<Dispatcher>,
-        hosts: Hosts,
-        origins: Vec<String>,
-        body_bytes: u64,
-        bodies: Arc<Budget>,
-    ) -> Self {
-        Self { dispatcher, hosts, origins, body_bytes, bodies }
-    }
-
     /// Answers one request.
     pub(crate) async fn respond(
         &self,
@@ -70,7 +68,8 @@ impl HttpService {
             return preflight(request.headers(), origin);
         }
         let mut response = match self.answer(request, watch).await {
-            Ok(answer) => json(answer),
+            Ok(Answer::Json(answer)) => json(answer),
+            Ok(Answer::Page(page)) => page,
             Err(Refusal::Text(status, text)) => plain(status, &text),
             Err(Refusal::Gone) => plain(StatusCode::BAD_REQUEST, "incomplete body"),
         };
@@ -83,26 +82,27 @@ impl HttpService {
         response
     }
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        watch: &Watch,
-    ) -> Result<Option<Reply>, Refusal> {
+    async fn answer(&self, request: Request<Incoming>, watch: &Watch) -> Result<Answer, Refusal> {
         if !self.allows_host(&request) {
             return Err(Refusal::Text(StatusCode::FORBIDDEN, "invalid host specified".into()));
+        }
+        if self.explorer
+            && let Some(page) = explorer::page(&request)
+        {
+            return Ok(Answer::Page(page));
         }
         // Load balancers ask like this whether somebody is home.
         if request.method() == Method::GET
             && request.body().is_end_stream()
             && request.uri().query().is_none()
         {
-            return Ok(None);
+            return Ok(Answer::Json(None));
         }
         self.check_form(&request)?;
         watch.reads_body();
         let (body, _share) = self.read(request.into_body()).await?;
         watch.works();
-        Ok(self.dispatcher.reply(&body, None).await)
+        Ok(Answer::Json(self.dispatcher.reply(&body, None).await))
     }
 
     /// geth's checks, in geth's order.

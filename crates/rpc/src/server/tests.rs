@@ -21,13 +21,14 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let dispatcher = Arc::new(Dispatcher::new(methods(), DispatchLimits::default()));
         let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
-        let service = HttpService::new(
+        let service = HttpService {
             dispatcher,
-            Hosts::cluster(None),
+            hosts: Hosts::cluster(None),
             origins,
-            limits.body_bytes,
-            bodies(),
-        );
+            body_bytes: limits.body_bytes,
+            bodies: bodies(),
+            explorer: false,
+        };
         let door = Arc::new(Door { http: Some(service), websocket: None });
         let shutdown = CancellationToken::new();
         let mut task = tokio::task::JoinSet::new();
@@ -300,8 +301,14 @@ async fn answers_that_nobody_takes_are_cut() {
         Box::new(move |_| Ok(serde_json::value::RawValue::from_string(long.clone()).unwrap())),
     );
     let dispatcher = Arc::new(Dispatcher::new(slow, DispatchLimits::default()));
-    let hosts = Hosts::cluster(None);
-    let service = HttpService::new(dispatcher, hosts, vec![], BODY_BYTES_MAX, bodies());
+    let service = HttpService {
+        dispatcher,
+        hosts: Hosts::cluster(None),
+        origins: vec![],
+        body_bytes: BODY_BYTES_MAX,
+        bodies: bodies(),
+        explorer: false,
+    };
     let door = Arc::new(Door { http: Some(service), websocket: None });
     let limits = hurried(|d| d.write = Duration::from_millis(50));
     let mut socket = TcpStream::connect(address).await.unwrap();
