@@ -63,7 +63,7 @@ fn growth(cache: &LightCache) {
     let start = running();
     let ran = || running().zip(start).map_or(0.0, |(now, start)| (now - start).as_secs_f64());
     let meanwhile = &|growth: &Growth<'_>| {
-        for tenth in 1..=9 {
+        for tenth in 1..=9_u32 {
             let is_over = &|| growth.made() >= f64::from(tenth) / 10.0;
             let first = u64::from(tenth) << 40;
             let _ = growth.search(&B256::ZERO, &target, first..first << 1, is_over, &hashes);
