@@ -9,10 +9,10 @@ import sys
 import tempfile
 import time
 
-from testbed import (IMAGE, NAMESPACE, images, inside, kubectl, logs, pods, processes, restarts, rpc, say, tool, wait)
+from testbed import (IMAGE, NAMESPACE, VENVS, figure, inside, kubectl, logs, number, pods, processes, reported, restarts,
+                     rpc, say, trial, wait)
 
 BOOK = os.environ["BOOK_CLUSTER"]
-VENVS = os.path.expanduser("~/.cache/hematite/venv")
 CLIENTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "clients")
 OURS = {
     "ethereum/client-go:v1.9.13": f"{IMAGE}-geth",
@@ -24,13 +24,6 @@ OURS = {
 KEYS = ("0x" + "01" * 32, "0x" + "02" * 32)
 BOOK_ACCOUNTS = ("0xFa4087D3688a289c9C92e773a7b46cb9CCf80353", "0x8ab8F3fc6c660d3f0B22490050C843cafd2c0AAC")
 TX = "http://eth-geth-tx.data:8545"
-DASHBOARD = "http://eth-ethstats.data:8080"
-FIGURES = []
-
-
-def figure(what, value, asked=""):
-    FIGURES.append((what, value, asked))
-    say(f"{what}: {value}" + (f" (asked: {asked})" if asked else ""))
 
 
 def python(venv, script, *words, seconds=300):
@@ -45,21 +38,17 @@ def addresses():
     return subprocess.check_output([f"{VENVS}/web3-7/bin/python", "-c", code, *KEYS], text=True).split()
 
 
-def manifests(accounts):
-    """The book's files in their order, with our images and the reader's accounts."""
+def manifests(accounts, images=OURS):
+    """The book's files in their order, with other images and the reader's accounts."""
     for path in sorted(glob.glob(os.path.join(BOOK, "*-*", "*.yml"))):
         if path.endswith("50-ingress.yml"):
             continue  # An API that this Kubernetes may not have; the book's readers own a domain for it.
         with open(path) as file:
             text = file.read()
-        text = re.sub(r"(image: )(\S+)", lambda found: found[1] + OURS[found[2]], text)
+        text = re.sub(r"(image: )(\S+)", lambda found: found[1] + images.get(found[2], found[2]), text)
         for old, new in zip(BOOK_ACCOUNTS, accounts):
             text = text.replace(old, new)
         yield path, text
-
-
-def number(quantity):
-    return int(quantity, 16) if quantity else -1
 
 
 def height():
@@ -145,14 +134,8 @@ def heals():
 
 def dashboard():
     """Everybody reports."""
-    def nodes():
-        status, out, _ = inside("curl", "-sS", "-m", "10", f"{DASHBOARD}/api/v1/network")
-        try:
-            return {node["name"] for node in json.loads(out)["nodes"]} if status == 0 else set()
-        except json.JSONDecodeError:
-            return set()
     names = {name for app in ("eth-geth-miner", "eth-geth-tx") for name, _ in pods(app)}
-    wait("five nodes are on the dashboard", 120, lambda: names <= nodes())
+    wait("five nodes are on the dashboard", 120, lambda: names <= set(reported()))
     figure("nodes on the dashboard", len(names), "5")
 
 
@@ -179,29 +162,10 @@ def block_times():
 
 
 def main():
-    tool("kube-down")
-    tool("kube-up")
-    failed = None
-    try:
-        images(os.environ["HEMATITE_BIN"])
-        accounts = addresses()
-        apply(accounts)
-        for part in (one_chain, lambda: clients(accounts), dashboard, heals, memory, block_times):
-            part()
-        figure("containers that were started again", restarts(), "0")
-    except AssertionError as error:
-        failed = str(error)
-        sys.stderr.write(kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide"))
-        for app in ("eth-bootnode", "eth-geth-miner", "eth-geth-tx", "eth-ethstats"):
-            for name, _ in pods(app, ready=False)[:1]:
-                sys.stderr.write(f"--- {name}\n{logs(name, '--all-containers', '--tail=40')}\n")
-    finally:
-        if not os.environ.get("KEEP_CLUSTER"):
-            tool("kube-down")
-    print("\n| figure | measured | asked |\n|---|---|---|")
-    for row in FIGURES:
-        print("| " + " | ".join(map(str, row)) + " |")
-    sys.exit(f"failed: {failed}" if failed else 0)
+    accounts = addresses()
+    parts = (lambda: apply(accounts), one_chain, lambda: clients(accounts), dashboard, heals, memory, block_times,
+             lambda: figure("containers that were started again", restarts(), "0"))
+    trial(parts, ("eth-bootnode", "eth-geth-miner", "eth-geth-tx", "eth-ethstats"))
 
 
 if __name__ == "__main__":

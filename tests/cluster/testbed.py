@@ -6,15 +6,30 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 TOOLS = os.environ["KUBE_TOOLS"]
 IMAGE = "hematite:test"
 KINDS = ("geth", "bootnode", "registrar", "ethstats")
 NAMESPACE = "data"
+DASHBOARD = "http://eth-ethstats.data:8080"
+VENVS = os.path.expanduser("~/.cache/hematite/venv")
+FIGURES = []
 
 
 def say(text):
     print(f"cluster: {text}", flush=True)
+
+
+def figure(what, value, asked=""):
+    FIGURES.append((what, value, asked))
+    say(f"{what}: {value}" + (f" (asked: {asked})" if asked else ""))
+
+
+def table():
+    print("\n| figure | measured | asked |\n|---|---|---|")
+    for row in FIGURES:
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 
 def tool(name, *words, **options):
@@ -89,6 +104,41 @@ def rpc(address, method, *params):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
     status, out, _ = inside("curl", "-sS", "-m", "10", "-H", "content-type: application/json", "-d", body, address)
     return json.loads(out).get("result") if status == 0 and out else None
+
+
+def number(quantity):
+    return int(quantity, 16) if quantity else -1
+
+
+def reported():
+    """The nodes that report to the dashboard, by name."""
+    status, out, _ = inside("curl", "-sS", "-m", "10", f"{DASHBOARD}/api/v1/network")
+    try:
+        return {node["name"]: node for node in json.loads(out)["nodes"]} if status == 0 else {}
+    except json.JSONDecodeError:
+        return {}
+
+
+def trial(parts, apps):
+    """Runs parts on a fresh cluster; ends with the figures, and where one failed with the last words of some apps."""
+    tool("kube-down")
+    tool("kube-up")
+    failed = None
+    try:
+        images(os.environ["HEMATITE_BIN"])
+        for part in parts:
+            part()
+    except Exception as error:
+        failed = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        sys.stderr.write(kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide"))
+        for app in apps:
+            for name, _ in pods(app, ready=False)[:1]:
+                sys.stderr.write(f"--- {name}\n{logs(name, '--all-containers', '--tail=40')}\n")
+    finally:
+        if not os.environ.get("KEEP_CLUSTER"):
+            tool("kube-down")
+    table()
+    sys.exit(f"failed: {failed}" if failed else 0)
 
 
 def processes():
