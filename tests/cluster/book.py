@@ -9,8 +9,8 @@ import sys
 import tempfile
 import time
 
-from testbed import (IMAGE, NAMESPACE, VENVS, figure, inside, kubectl, logs, number, pods, processes, reported, restarts,
-                     rpc, say, trial, wait)
+from testbed import (IMAGE, NAMESPACE, VENVS, figure, inside, kubectl, logs, number, pods, reported, restarts,
+                     rpc, say, trial, usage, wait)
 
 BOOK = os.environ["BOOK_CLUSTER"]
 CLIENTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "clients")
@@ -139,18 +139,17 @@ def dashboard():
     figure("nodes on the dashboard", len(names), "5")
 
 
-def memory():
-    """Memory of each role. A dataset in private memory is counted with its miner."""
-    rows = {}
-    for words, resident in processes():
-        line = " ".join(words)
-        role = ("miner" if "--mine" in line else "tx" if "--rpcaddr" in line else "registrar" if "registrar" in line
-                else "dashboard" if "ethstats" in line else "bootnode" if os.path.basename(words[0]) == "bootnode" else None)
-        if role:
-            rows.setdefault(role, []).append(resident["VmRSS"])
+def role_of(words):
+    line = " ".join(words)
+    return ("miner" if "--mine" in line else "tx" if "--rpcaddr" in line else "registrar" if "registrar" in line
+            else "dashboard" if "ethstats" in line else "bootnode" if os.path.basename(words[0]) == "bootnode" else None)
+
+
+def at_rest():
+    """Memory and processor of each role. A dataset in private memory is counted with its miner."""
     asked = {"bootnode": "20 MB", "registrar": "30 MB", "dashboard": "30 MB", "tx": "60 MB", "miner": "60 MB and the dataset"}
-    for role, sizes in sorted(rows.items()):
-        figure(f"RSS of {role}", f"{statistics.median(sizes):.0f} MiB", asked[role])
+    for role, (memory, share) in usage(role_of).items():
+        figure(f"{role}: RSS, and share of a core", f"{memory:.0f} MiB, {share:.1f} %", asked[role])
 
 
 def block_times():
@@ -163,7 +162,7 @@ def block_times():
 
 def main():
     accounts = addresses()
-    parts = (lambda: apply(accounts), one_chain, lambda: clients(accounts), dashboard, heals, memory, block_times,
+    parts = (lambda: apply(accounts), one_chain, lambda: clients(accounts), dashboard, heals, at_rest, block_times,
              lambda: figure("containers that were started again", restarts(), "0"))
     trial(parts, ("eth-bootnode", "eth-geth-miner", "eth-geth-tx", "eth-ethstats"))
 

@@ -7,10 +7,8 @@ import tempfile
 import time
 
 from book import OURS, TX, addresses, manifests
-from testbed import (IMAGE, NAMESPACE, TOOLS, VENVS, figure, inside, kubectl, number, pods, reported, restarts, rpc, say, tool,
-                     trial, wait)
+from testbed import (IMAGE, NAMESPACE, Users, figure, kubectl, number, pods, reported, restarts, rpc, say, tool, trial, wait)
 
-FOLDER = os.path.dirname(os.path.abspath(__file__))
 GETH = os.path.expanduser("~/.cache/hematite/geth/v1.9.13")
 DAGS = os.path.expanduser("~/.cache/hematite/dags-geth")
 # geth's names of the DAGs of the first two epochs: it prepares the second when it begins to mine.
@@ -82,7 +80,10 @@ def start_geth(accounts):
     kubectl("create", "namespace", NAMESPACE)
     apply(accounts, ALIEN)
     for app in APPS:
-        kubectl("-n", NAMESPACE, "patch", "deployment", app, "-p", json.dumps({"spec": {"minReadySeconds": SETTLE_SECONDS}}))
+        # Where pods claim most of the machine, a new one has a place only when an old one is gone.
+        spare = {} if app == "eth-geth-tx" else {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}
+        patch = json.dumps({"spec": {"minReadySeconds": SETTLE_SECONDS, **spare}})
+        kubectl("-n", NAMESPACE, "patch", "deployment", app, "-p", patch)
     began = time.monotonic()
     wait("geth's chain has blocks", 900, lambda: height() >= 1)
     say(f"geth 1.9.13 mines after {time.monotonic() - began:.0f} s")
@@ -95,23 +96,6 @@ def start_geth(accounts):
 def live(client):
     """Nodes on the dashboard, of one kind, by name."""
     return {name: node for name, node in reported().items() if node["connected"] and node["node"].startswith(client)}
-
-
-class Users:
-    """Who sends five transactions a second through the Service."""
-
-    def __init__(self):
-        self.report = tempfile.NamedTemporaryFile(prefix="transactions-", suffix=".json")
-        words = [os.path.join(TOOLS, "kube-ns"), f"{VENVS}/load/bin/python", "-B", os.path.join(FOLDER, "sender.py")]
-        words += [TX, str(RATE), str(ACCOUNTS), "alone", self.report.name]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == "sending\n", "the accounts were not paid"
-
-    def stop(self):
-        """The book of what was sent."""
-        self.process.communicate(timeout=300)
-        assert self.process.returncode == 0, "the sender failed"
-        return json.load(self.report)
 
 
 def images_of(app):
@@ -179,7 +163,7 @@ def judge(book, first, roll, settled):
 
 def change(accounts):
     """From geth to us, and a step back."""
-    first, users, at = block(BLOCKS)["hash"], Users(), height()
+    first, users, at = block(BLOCKS)["hash"], Users(TX, RATE, ACCOUNTS, "alone"), height()
     for app in APPS:
         replace(accounts, app)
     wait("all five nodes are ours", 120, lambda: len(live("Hematite/")) == 5)

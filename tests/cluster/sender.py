@@ -12,6 +12,7 @@ for what was answered to be mined, and writes the book.
 
 import http.client
 import json
+import os
 import queue
 import sys
 import threading
@@ -21,8 +22,9 @@ import urllib.parse
 from eth_account import Account
 
 FUNDER = "0x" + "01" * 32
-NOWHERE = "0x" + "00" * 19 + "aa"
-ETHER = 10**18
+NOWHERE = bytes(19) + b"\xaa"
+# Of all accounts together, in wei: the funder has a hundred ether.
+PURSE = 40 * 10**18
 GWEI = 10**9
 CHAIN = 27587
 ATTEMPTS_MAX = 60
@@ -129,7 +131,7 @@ def fund(network, senders):
     funder = Account.from_key(FUNDER)
     nonce = int(network.result("eth_getTransactionCount", funder.address, "latest"), 16)
     for place, sender in enumerate(senders):
-        raw, name = sign({"nonce": nonce + place, "to": sender.account.address, "value": ETHER // 10, "gas": 21000,
+        raw, name = sign({"nonce": nonce + place, "to": sender.account.address, "value": PURSE // len(senders), "gas": 21000,
                           "gasPrice": 2 * GWEI, "chainId": CHAIN}, funder.key)
         while network.result("eth_sendRawTransaction", raw) != name and not network.result("eth_getTransactionByHash", name):
             time.sleep(0.2)
@@ -251,7 +253,14 @@ def settle(network, book):
     return missing
 
 
+def fail(failure):
+    """A part that ends must not leave the others going on as if all were well."""
+    threading.__excepthook__(failure)
+    os._exit(1)
+
+
 def main():
+    threading.excepthook = fail
     url, rate, count, ways, path = sys.argv[1:]
     book = Book()
     network = Network(url, book)
