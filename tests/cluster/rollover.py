@@ -115,6 +115,8 @@ def replace(accounts, app):
 
 def restore(accounts, app):
     """Goes back to geth, and stops there when one pod has."""
+    patch = {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}}
+    kubectl("-n", NAMESPACE, "patch", "deployment", app, "-p", json.dumps(patch))
     apply(accounts, ALIEN, APPS[app])
 
     def one():

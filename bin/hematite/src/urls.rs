@@ -25,6 +25,8 @@ const RESOLVE_PERIOD_MAX: Duration = Duration::from_secs(5);
 /// Addresses that are read of an answer, before they are sorted.
 const ANSWERS_MAX: usize = 4_096;
 
+/// Of a registrar whose URL names none.
+const HTTP_PORT: u16 = 80;
 /// How the variables end in which Kubernetes tells a pod of the services of its namespace, if one of
 /// them is a registrar: the book's is called `eth-bootnode-registrar`.
 const LINK_HOST: &str = "BOOTNODE_REGISTRAR_SERVICE_HOST";
@@ -120,8 +122,11 @@ impl Sources {
 
     fn add(&mut self, url: &str) -> Result<()> {
         if let Some(registrar) = url.strip_prefix("http://") {
-            let host = registrar.trim_end_matches('/').to_owned();
-            self.sources.push(Source::Registrar(host));
+            let host = registrar.trim_end_matches('/');
+            // A name before the last colon, or an address in brackets, and what follows.
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+            let port = if has_port { String::new() } else { format!(":{HTTP_PORT}") };
+            self.sources.push(Source::Registrar(format!("{host}{port}")));
             return Ok(());
         }
         if let Ok(enr) = url.parse() {

@@ -103,19 +103,32 @@ fn a_registrars_list_is_bounded_and_what_is_no_node_in_it_is_left_out() {
     assert_eq!(listed("\n"), []);
 }
 
+/// `host:port` of each registrar.
+fn hosts(sources: &Sources) -> Vec<String> {
+    let host = |source: &Source| match source {
+        Source::Registrar(host) => Some(host.clone()),
+        Source::Node(_) | Source::Name(_) => None,
+    };
+    sources.sources.iter().filter_map(host).collect()
+}
+
+#[test]
+fn a_registrar_whose_url_names_no_port_is_asked_at_that_of_http() {
+    let urls =
+        ["http://registrar", "http://registrar:9898/", "http://[fd00::7]", "http://[fd00::7]:1"];
+    let sources = Sources::lenient(&urls.map(str::to_owned));
+    assert_eq!(hosts(&sources), ["registrar:80", "registrar:9898", "[fd00::7]:80", "[fd00::7]:1"]);
+}
+
 #[test]
 fn registrars_are_found_among_the_services_that_kubernetes_tells_of() {
     let variables = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
-    let hosts = |pairs: &[(&str, &str)]| -> Vec<String> {
+    let hosts = |pairs: &[(&str, &str)]| {
         let mut sources = Sources::default();
         sources.add_linked(&variables(pairs));
-        let host = |source: &Source| match source {
-            Source::Registrar(host) => Some(host.clone()),
-            Source::Node(_) | Source::Name(_) => None,
-        };
-        sources.sources.iter().filter_map(host).collect()
+        hosts(&sources)
     };
     let book = [
         ("ETH_BOOTNODE_REGISTRAR_SERVICE_HOST", "10.96.239.97"),
