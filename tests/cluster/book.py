@@ -1,6 +1,7 @@
 """The book's cluster with nothing changed but its images: from `kubectl apply` to the end of the chapter."""
 import glob
 import json
+import json
 import os
 import re
 import statistics
@@ -9,10 +10,10 @@ import sys
 import tempfile
 import time
 
-from testbed import (IMAGE, NAMESPACE, images, inside, kubectl, logs, pods, processes, restarts, rpc, say, tool, wait)
+from testbed import (DASHBOARD, IMAGE, NAMESPACE, VENVS, figure, image_sizes, inside, kubectl, logs, number, pods, reported,
+                     restarts, rpc, say, trial, usage, wait)
 
 BOOK = os.environ["BOOK_CLUSTER"]
-VENVS = os.path.expanduser("~/.cache/hematite/venv")
 CLIENTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "clients")
 OURS = {
     "ethereum/client-go:v1.9.13": f"{IMAGE}-geth",
@@ -24,16 +25,9 @@ OURS = {
 KEYS = ("0x" + "01" * 32, "0x" + "02" * 32)
 BOOK_ACCOUNTS = ("0xFa4087D3688a289c9C92e773a7b46cb9CCf80353", "0x8ab8F3fc6c660d3f0B22490050C843cafd2c0AAC")
 TX = "http://eth-geth-tx.data:8545"
-DASHBOARD = "http://eth-ethstats.data:8080"
-FIGURES = []
 
 
-def figure(what, value, asked=""):
-    FIGURES.append((what, value, asked))
-    say(f"{what}: {value}" + (f" (asked: {asked})" if asked else ""))
-
-
-def python(venv, script, *words, seconds=300):
+def python(venv, script, *words, seconds=400):
     """A script with the web3.py of the book or of today, inside the cluster."""
     status, out, errors = inside(f"{VENVS}/{venv}/bin/python", script, *words, seconds=seconds)
     assert status == 0, f"{script} failed: {out}{errors}"
@@ -45,21 +39,17 @@ def addresses():
     return subprocess.check_output([f"{VENVS}/web3-7/bin/python", "-c", code, *KEYS], text=True).split()
 
 
-def manifests(accounts):
-    """The book's files in their order, with our images and the reader's accounts."""
+def manifests(accounts, images=OURS):
+    """The book's files in their order, with other images and the reader's accounts."""
     for path in sorted(glob.glob(os.path.join(BOOK, "*-*", "*.yml"))):
         if path.endswith("50-ingress.yml"):
             continue  # An API that this Kubernetes may not have; the book's readers own a domain for it.
         with open(path) as file:
             text = file.read()
-        text = re.sub(r"(image: )(\S+)", lambda found: found[1] + OURS[found[2]], text)
+        text = re.sub(r"(image: )(\S+)", lambda found: found[1] + images.get(found[2], found[2]), text)
         for old, new in zip(BOOK_ACCOUNTS, accounts):
             text = text.replace(old, new)
         yield path, text
-
-
-def number(quantity):
-    return int(quantity, 16) if quantity else -1
 
 
 def height():
@@ -115,13 +105,12 @@ def clients(accounts):
     os.environ["GETH_RPC_ENDPOINT"] = TX
     block = python("web3-5", os.path.join(BOOK, "functions", "last-block", "handler.py"))
     assert "'statusCode': 200" in block and "'hash'" in block, block
-    # The book's `--ws` without an address listens within the pod only, as geth's does.
-    pod = pods("eth-geth-tx")[0][0]
-    upgrade = ("printf 'GET / HTTP/1.1\\r\\nHost: localhost\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
-               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\nSec-WebSocket-Version: 13\\r\\n\\r\\n' "
-               "| nc -w 3 127.0.0.1 8546 | head -n 1")
-    answer = kubectl("-n", NAMESPACE, "exec", pod, "--", "/bin/sh", "-c", upgrade)
-    assert "101" in answer, f"port 8546 answers {answer!r}"
+    code = ("import json\nfrom websockets.sync.client import connect\n"
+            "with connect('ws://eth-geth-tx.data:8546') as socket:\n"
+            "    socket.send(json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'eth_subscribe', 'params': ['newHeads']}))\n"
+            "    print(json.loads(socket.recv(60))['result'], json.loads(socket.recv(240))['params']['result']['number'])")
+    # In geth, `--ws` without an address listens within the pod only, and the book's port leads nowhere.
+    say(f"port 8546 told of a block: {python('web3-7', '-c', code).strip()}")
 
 
 def heals():
@@ -144,30 +133,90 @@ def heals():
 
 
 def dashboard():
-    """Everybody reports."""
-    def nodes():
-        status, out, _ = inside("curl", "-sS", "-m", "10", f"{DASHBOARD}/api/v1/network")
-        try:
-            return {node["name"] for node in json.loads(out)["nodes"]} if status == 0 else set()
-        except json.JSONDecodeError:
-            return set()
+    """Everybody reports, and a browser shows it."""
     names = {name for app in ("eth-geth-miner", "eth-geth-tx") for name, _ in pods(app)}
-    wait("five nodes are on the dashboard", 120, lambda: names <= nodes())
-    figure("nodes on the dashboard", len(names), "5")
+    wait("five nodes are on the dashboard", 120, lambda: names <= {name for name, node in reported().items() if node["connected"]})
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = os.environ.get("HEMATITE_PICTURES", folder)
+        seen = json.loads(python("web3-7", os.path.join(CLIENTS, "dashboard.py"), f"{DASHBOARD}/", pictures, seconds=400))
+    assert names <= set(seen["rows"]), seen
+    # The browser waited for the plot of block times, and for a new block without a reload.
+    assert seen["marked"] and not seen["trouble"] and not seen["nameless"], seen
+    assert seen["hosts"] == [DASHBOARD.removeprefix("http://")], seen
+    figure("nodes on the dashboard, in Chromium", len(names), "5")
 
 
-def memory():
-    """Memory of each role. A dataset in private memory is counted with its miner."""
-    rows = {}
-    for words, resident in processes():
-        line = " ".join(words)
-        role = ("miner" if "--mine" in line else "tx" if "--rpcaddr" in line else "registrar" if "registrar" in line
-                else "dashboard" if "ethstats" in line else "bootnode" if os.path.basename(words[0]) == "bootnode" else None)
-        if role:
-            rows.setdefault(role, []).append(resident["VmRSS"])
+def probe(address, path):
+    """What a pod says of itself."""
+    return inside("curl", "-sS", "-m", "5", f"http://{address}:6061{path}")[1]
+
+
+def odd_node(accounts, name, changes):
+    """A tx node beside those of the book, with something wrong about it."""
+    for path, text in manifests(accounts):
+        if path.endswith(("40-miner/20-configmap.yml", "50-tx/30-deployment.yml")):
+            text = text.replace("eth-geth-tx", name).replace("name: eth-geth\n", f"name: {name}\n").replace("replicas: 2", "replicas: 1")
+            for old, new in changes:
+                text = text.replace(old, new)
+            kubectl("apply", "-f", "-", input=text)
+    return wait(f"{name} runs", 180, lambda: pods(name))[0][0]
+
+
+def told(what, seconds, words, said):
+    """Waits until something is said in words, and repeats it."""
+    def line():
+        return next((line for line in said().splitlines() if all(word in line for word in words)), None)
+    say(f"{what}: {wait(f'{what} is told of with {words}', seconds, line)[0].strip()}")
+
+
+def bad_input(accounts):
+    """What is wrong is said in words, where somebody would look."""
+    name, ip = odd_node(accounts, "eth-geth-odd", [('"difficulty": "0x400"', '"difficulty": "0x800"')])
+    told("a pod with another genesis, in its log", 180, ("genesis",), lambda: logs(name).partition("HTTP server started")[2])
+    told("a pod with another genesis, in /readyz", 60, ("[-]peers",), lambda: probe(ip, "/readyz"))
+    kubectl("-n", NAMESPACE, "delete", "deployment", "eth-geth-odd", "--wait=false")
+    secret = """              valueFrom:
+                secretKeyRef:
+                  name: eth-ethstats
+                  key: WS_SECRET
+"""
+    name, ip = odd_node(accounts, "eth-geth-stranger", [(secret, "              value: wrong\n")])
+    told("a wrong WS_SECRET, in the node's log", 120, ("Could not report to the dashboard", "secret"), lambda: logs(name))
+    board = pods("eth-ethstats")[0][0]
+    told("a wrong WS_SECRET, in the dashboard's log", 60, ("Refused a node", "WS_SECRET"), lambda: logs(board))
+    kubectl("-n", NAMESPACE, "delete", "deployment", "eth-geth-stranger", "--wait=false")
+    kubectl("-n", NAMESPACE, "scale", "deployment/eth-bootnode", "--replicas=0")
+    wait("the bootnodes are gone", 120, lambda: not pods("eth-bootnode", ready=False))
+    kubectl("-n", NAMESPACE, "delete", "pod", "-l", "app=eth-bootnode-registrar")
+    name, ip = wait("a new registrar runs", 120, lambda: pods("eth-bootnode-registrar"))[0][0]
+    told("a registrar without bootnodes, in its log", 120, ("Could not find bootnodes",), lambda: logs(name))
+    told("a registrar without bootnodes, in /readyz", 60, ("[-]nodes",), lambda: probe(ip, "/readyz"))
+    # New bootnodes know nobody, and the nodes know none of them, but for the registrar.
+    kubectl("-n", NAMESPACE, "scale", "deployment/eth-bootnode", "--replicas=2")
+    wait("the registrar lists both", 120, lambda: inside("curl", "-sS", "http://eth-bootnode-registrar.data/")[1].count("enode:") == 2)
+    kubectl("-n", NAMESPACE, "scale", "deployment/eth-geth-tx", "--replicas=3")
+    known = {ip for _, ip in pods("eth-geth-tx")}
+    new = wait("a third tx node is ready", 180, lambda: [ip for _, ip in pods("eth-geth-tx") if ip not in known])[0][0]
+    wait("it has caught up by bootnodes that came after the nodes", 240,
+         lambda: number(rpc(f"http://{new}:8545", "eth_blockNumber")) >= height() > 0)
+
+
+def sizes():
+    for name, size in image_sizes().items():
+        figure(f"image {name}", f"{size:.0f} MB", "60 MB" if name == IMAGE else "")
+
+
+def role_of(words):
+    line = " ".join(words)
+    return ("miner" if "--mine" in line else "tx" if "--rpcaddr" in line else "registrar" if "registrar" in line
+            else "dashboard" if "ethstats" in line else "bootnode" if os.path.basename(words[0]) == "bootnode" else None)
+
+
+def at_rest():
+    """Memory and processor of each role. A dataset in private memory is counted with its miner."""
     asked = {"bootnode": "20 MB", "registrar": "30 MB", "dashboard": "30 MB", "tx": "60 MB", "miner": "60 MB and the dataset"}
-    for role, sizes in sorted(rows.items()):
-        figure(f"RSS of {role}", f"{statistics.median(sizes):.0f} MiB", asked[role])
+    for role, (memory, share) in usage(role_of).items():
+        figure(f"{role}: RSS, and share of a core", f"{memory:.0f} MiB, {share:.1f} %", asked[role])
 
 
 def block_times():
@@ -179,29 +228,10 @@ def block_times():
 
 
 def main():
-    tool("kube-down")
-    tool("kube-up")
-    failed = None
-    try:
-        images(os.environ["HEMATITE_BIN"])
-        accounts = addresses()
-        apply(accounts)
-        for part in (one_chain, lambda: clients(accounts), dashboard, heals, memory, block_times):
-            part()
-        figure("containers that were started again", restarts(), "0")
-    except AssertionError as error:
-        failed = str(error)
-        sys.stderr.write(kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide"))
-        for app in ("eth-bootnode", "eth-geth-miner", "eth-geth-tx", "eth-ethstats"):
-            for name, _ in pods(app, ready=False)[:1]:
-                sys.stderr.write(f"--- {name}\n{logs(name, '--all-containers', '--tail=40')}\n")
-    finally:
-        if not os.environ.get("KEEP_CLUSTER"):
-            tool("kube-down")
-    print("\n| figure | measured | asked |\n|---|---|---|")
-    for row in FIGURES:
-        print("| " + " | ".join(map(str, row)) + " |")
-    sys.exit(f"failed: {failed}" if failed else 0)
+    accounts = addresses()
+    parts = (lambda: apply(accounts), one_chain, lambda: clients(accounts), dashboard, heals, at_rest, block_times,
+             lambda: figure("containers that were started again", restarts(), "0"), lambda: bad_input(accounts), sizes)
+    trial(parts, ("eth-bootnode", "eth-geth-miner", "eth-geth-tx", "eth-ethstats"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use crate::harness::{
     branches::{Branches, CHAIN_ID, book_genesis, rlp, write},
     geth::{Geth, VERSIONS},
     key::{Key, raw},
-    network::{Bootnode, start},
+    network::{Bootnode, list_over_http, start},
     node::{Node, fail, finish, hematite, run, shown, succeed},
     rpc::{Rpc, number},
     text,
@@ -169,6 +169,36 @@ fn nodes_find_each_other_through_a_bootnode_of_geths_name() {
     for node in nodes {
         node.stop_well();
     }
+}
+
+#[test]
+fn a_bootnode_in_the_place_of_another_knows_whom_that_one_knew_by_the_registrar_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let first = Bootnode::make(hematite(), &at("first"));
+    let port = list_over_http(format!("{}\n", first.url)).to_string();
+    let link = [
+        ("ETH_BOOTNODE_REGISTRAR_SERVICE_HOST", "127.0.0.1"),
+        ("ETH_BOOTNODE_REGISTRAR_SERVICE_PORT", port.as_str()),
+    ];
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let through =
+        |name: &str, url: &str| start(&genesis, &at(name), &["--role", "tx", "--bootnodes", url]);
+    let mut old = through("old", &first.url);
+    // It is not in the registrar's list, and the old node never hears of its address.
+    let key = at("key");
+    let mut command = Command::new(at("first/bootnode"));
+    command.args(["-genkey", text(&key)]);
+    assert!(finish(command, "").status.success());
+    let second = Bootnode::start_with(&at("first/bootnode"), text(&key), &link);
+    let mut new = through("new", &second.url);
+    for node in [&mut old, &mut new] {
+        node.wait("it knows the other", LONGEST, |node| {
+            number(&node.rpc.call("net_peerCount", json!([]))) == 1
+        });
+    }
+    old.stop_well();
+    new.stop_well();
 }
 
 #[test]

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use txpool::Pool;
 
 use crate::{
+    args::Surroundings,
     config::Config,
     exit::UsageError,
     nat::{self, Nat},
@@ -160,7 +161,10 @@ pub(crate) async fn finding(
     found: mpsc::Sender<NodeRecord>,
 ) -> Result<Finding> {
     // Names are looked up later: a start does not wait for other machines.
-    let sources = Sources::lenient(config.network.bootnodes.as_deref().unwrap_or_default());
+    let mut sources = Sources::lenient(config.network.bootnodes.as_deref().unwrap_or_default());
+    if config.network.discovers() {
+        sources.add_linked(&Surroundings::of_process().variables);
+    }
     let bootnodes = sources.known();
     let place = config.network.nat.parse::<Nat>()?.place(&bootnodes).await?;
     let path = config.paths.hematite.join(DATABASE);

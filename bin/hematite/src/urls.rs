@@ -1,6 +1,12 @@
 //! The nodes that URLs name: of nodes, by address or by name, or of registrars, which list some.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use devp2p::{Enr, NodeRecord, PeerId};
 use eyre::{Result, WrapErr, bail, eyre};
@@ -18,6 +24,15 @@ pub(crate) const RESOLVE_PERIOD: Duration = Duration::from_secs(30);
 const RESOLVE_PERIOD_MAX: Duration = Duration::from_secs(5);
 /// Addresses that are read of an answer, before they are sorted.
 const ANSWERS_MAX: usize = 4_096;
+
+/// Of a registrar whose URL names none.
+const HTTP_PORT: u16 = 80;
+/// How the variables end in which Kubernetes tells a pod of the services of its namespace, if one of
+/// them is a registrar: the book's is called `eth-bootnode-registrar`.
+const LINK_HOST: &str = "BOOTNODE_REGISTRAR_SERVICE_HOST";
+const LINK_PORT: &str = "BOOTNODE_REGISTRAR_SERVICE_PORT";
+/// Registrars that are asked without being named.
+const LINKS_MAX: usize = 4;
 
 /// What a list of URLs means.
 #[derive(Debug, Clone, Default)]
@@ -90,10 +105,28 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Adds the registrars among the services that Kubernetes tells a pod of.
+    ///
+    /// The book's pods ask once, before their node starts. When those bootnodes are gone, a node
+    /// would know of no others, and bootnodes that came in their place would know of no node.
+    pub(crate) fn add_linked(&mut self, variables: &BTreeMap<String, String>) {
+        let link = |(name, host): (&String, &String)| {
+            let port = variables.get(&format!("{}{LINK_PORT}", name.strip_suffix(LINK_HOST)?))?;
+            Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, port.parse().ok()?))
+        };
+        for address in variables.iter().filter_map(link).take(LINKS_MAX) {
+            tracing::info!(%address, "Found a registrar among the services of this namespace");
+            self.sources.push(Source::Registrar(address.to_string()));
+        }
+    }
+
     fn add(&mut self, url: &str) -> Result<()> {
         if let Some(registrar) = url.strip_prefix("http://") {
-            let host = registrar.trim_end_matches('/').to_owned();
-            self.sources.push(Source::Registrar(host));
+            let host = registrar.trim_end_matches('/');
+            // A name before the last colon, or an address in brackets, and what follows.
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+            let port = if has_port { String::new() } else { format!(":{HTTP_PORT}") };
+            self.sources.push(Source::Registrar(format!("{host}{port}")));
             return Ok(());
         }
         if let Ok(enr) = url.parse() {

@@ -1,10 +1,12 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    thread,
 };
 
 use crate::conformance::{folder_of, root};
@@ -32,6 +34,21 @@ pub(crate) fn start_on(id: &str, genesis: &str, datadir: &Path, args: &[&str]) -
     Node::start(&all)
 }
 
+/// Answers each who asks over HTTP with a list, as a registrar does; the port. Ends with the process.
+pub(crate) fn list_over_http(list: String) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            // Who hangs up has no answer.
+            drop(BufReader::new(&stream).read_line(&mut line));
+            drop(write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len()));
+        }
+    });
+    port
+}
+
 /// A bootnode by geth's name, ours or theirs. Killed when dropped.
 pub(crate) struct Bootnode {
     child: Child,
@@ -44,8 +61,14 @@ pub(crate) struct Bootnode {
 impl Bootnode {
     /// Starts one with a key in a file.
     pub(crate) fn start(program: &Path, key: &str) -> Self {
+        Self::start_with(program, key, &[])
+    }
+
+    /// The same, with some variables.
+    pub(crate) fn start_with(program: &Path, key: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(program)
             .args(["-nodekey", key, "-addr", "127.0.0.1:0"])
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

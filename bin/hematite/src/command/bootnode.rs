@@ -14,11 +14,12 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::BootnodeArgs,
+    args::{BootnodeArgs, Surroundings},
     exit::UsageError,
     nat::Nat,
-    network::{any_address, parse_key, write_key},
+    network::{any_address, follow, parse_key, write_key},
     signals,
+    urls::Sources,
 };
 
 /// What geth's tool says when it runs.
@@ -95,7 +96,7 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
         found: mpsc::channel(1).0,
     };
     let (discovery, run) =
-        Discovery::start(discovery, key, shutdown).await.wrap_err_with(|| {
+        Discovery::start(discovery, key, shutdown.clone()).await.wrap_err_with(|| {
             format!(
                 "cannot listen on UDP {listen}; is another bootnode running? -addr takes another"
             )
@@ -109,6 +110,9 @@ async fn answer(args: &BootnodeArgs, key: SecretKey, out: &mut dyn Write) -> Res
         tracing::debug!(%error, "Nobody reads the URL");
     }
     tracing::info!(enr = %discovery.enr(), v5 = args.v5 == Some(true), "Started bootnode");
+    let mut sources = Sources::default();
+    sources.add_linked(&Surroundings::of_process().variables);
+    tasks.spawn(follow(discovery, sources, None, shutdown));
     Box::pin(run).await;
     Ok(())
 }

@@ -103,6 +103,61 @@ fn a_registrars_list_is_bounded_and_what_is_no_node_in_it_is_left_out() {
     assert_eq!(listed("\n"), []);
 }
 
+/// `host:port` of each registrar.
+fn hosts(sources: &Sources) -> Vec<String> {
+    let host = |source: &Source| match source {
+        Source::Registrar(host) => Some(host.clone()),
+        Source::Node(_) | Source::Name(_) => None,
+    };
+    sources.sources.iter().filter_map(host).collect()
+}
+
+#[test]
+fn a_registrar_whose_url_names_no_port_is_asked_at_that_of_http() {
+    let urls =
+        ["http://registrar", "http://registrar:9898/", "http://[fd00::7]", "http://[fd00::7]:1"];
+    let sources = Sources::lenient(&urls.map(str::to_owned));
+    assert_eq!(hosts(&sources), ["registrar:80", "registrar:9898", "[fd00::7]:80", "[fd00::7]:1"]);
+}
+
+#[test]
+fn registrars_are_found_among_the_services_that_kubernetes_tells_of() {
+    let variables = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let hosts = |pairs: &[(&str, &str)]| {
+        let mut sources = Sources::default();
+        sources.add_linked(&variables(pairs));
+        hosts(&sources)
+    };
+    let book = [
+        ("ETH_BOOTNODE_REGISTRAR_SERVICE_HOST", "10.96.239.97"),
+        ("ETH_BOOTNODE_REGISTRAR_SERVICE_PORT", "80"),
+        ("ETH_BOOTNODE_REGISTRAR_PORT", "tcp://10.96.239.97:80"),
+        ("ETH_GETH_TX_SERVICE_HOST", "10.96.0.7"),
+        ("ETH_GETH_TX_SERVICE_PORT", "8545"),
+    ];
+    assert_eq!(hosts(&book), ["10.96.239.97:80"]);
+    let v6 = [
+        ("BOOTNODE_REGISTRAR_SERVICE_HOST", "fd00::7"),
+        ("BOOTNODE_REGISTRAR_SERVICE_PORT", "9898"),
+    ];
+    assert_eq!(hosts(&v6), ["[fd00::7]:9898"]);
+    let wrong = [
+        ("A_BOOTNODE_REGISTRAR_SERVICE_HOST", "10.0.0.1"),
+        ("B_BOOTNODE_REGISTRAR_SERVICE_HOST", "elsewhere"),
+        ("B_BOOTNODE_REGISTRAR_SERVICE_PORT", "80"),
+        ("C_BOOTNODE_REGISTRAR_SERVICE_HOST", "10.0.0.1"),
+        ("C_BOOTNODE_REGISTRAR_SERVICE_PORT", "tcp://10.0.0.1:80"),
+    ];
+    assert_eq!(hosts(&wrong), [""; 0]);
+    let names: Vec<String> = (0..20).map(|number| format!("N{number}_{LINK_HOST}")).collect();
+    let ports: Vec<String> = (0..20).map(|number| format!("N{number}_{LINK_PORT}")).collect();
+    let many = names.iter().map(|name| (name.as_str(), "10.0.0.1"));
+    let many: Vec<_> = many.chain(ports.iter().map(|name| (name.as_str(), "80"))).collect();
+    assert_eq!(hosts(&many).len(), LINKS_MAX);
+}
+
 #[tokio::test]
 async fn who_cannot_be_asked_keeps_nobody_else_from_being_found() {
     let urls = [url("no-such-host.invalid"), url("10.0.0.1"), "http://127.0.0.1:1/".to_owned()];

@@ -385,7 +385,12 @@ impl Machine {
         for node in nodes.into_iter().filter(|node| node.id != self.id) {
             if let Some(known) = self.bootnodes.iter_mut().find(|known| known.id == node.id) {
                 *known = node;
-            } else if self.bootnodes.len() < BOOTNODES_MAX {
+            } else {
+                // Whoever names bootnodes names those that are there again and again, so it is the
+                // ones that were replaced which make room.
+                if self.bootnodes.len() == BOOTNODES_MAX {
+                    self.bootnodes.remove(0);
+                }
                 self.bootnodes.push(node);
             }
         }

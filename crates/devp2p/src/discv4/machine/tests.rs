@@ -356,6 +356,18 @@ fn a_bootnode_that_moved_is_tried_at_its_new_address() {
 }
 
 #[test]
+fn bootnodes_that_were_replaced_make_room_for_those_in_their_place() {
+    let mut rig = Rig::new();
+    let peers: Vec<Peer> = (1..=100).map(Peer::new).collect();
+    for peer in &peers {
+        rig.on(Event::AddBootnodes(vec![peers[0].record(), peer.record()]));
+    }
+    let known = |peer: &Peer| rig.machine.bootnodes.contains(&peer.record());
+    assert!(known(&peers[0]) && known(&peers[99]) && !known(&peers[1]));
+    assert_eq!(rig.machine.bootnodes.len(), BOOTNODES_MAX);
+}
+
+#[test]
 fn a_node_that_is_gone_is_not_named_and_leaves() {
     let mut rig = Rig::new();
     let (peer, gone) = (Peer::new(1), Peer::new(2));

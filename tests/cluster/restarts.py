@@ -1,0 +1,82 @@
+"""Our pods are restarted one after the other, thrice, while fifty transactions a second come in (REL-25)."""
+import json
+import time
+
+from book import BOOK_ACCOUNTS, addresses
+from testbed import NAMESPACE, Users, figure, kubectl, pods, say, trial, wait
+from volumes import TX, WANTED, kill, start
+
+RATE = 50
+# One account sends half of all in the order of its nonces.
+ACCOUNTS = 11
+ROUNDS = 3
+NODES = 3
+MINED_SECONDS_MAX = 60
+SERVED_SHARE_MIN = 0.999
+
+
+def prepare():
+    start(tuple(zip(BOOK_ACCOUNTS, addresses())))
+    kubectl("-n", NAMESPACE, "scale", "statefulset/eth-geth-tx", f"--replicas={NODES}")
+    # Users have an address each; the one that stands for them here has one, and asks all nodes all the same.
+    kubectl("-n", NAMESPACE, "patch", "service", "eth-geth-tx", "-p", json.dumps({"spec": {"sessionAffinity": "None"}}))
+    WANTED["eth-geth-tx"] = NODES
+    all_ready()
+
+
+def all_ready():
+    wait("all pods are ready", 900, lambda: all(len(pods(app)) == count for app, count in WANTED.items()))
+
+
+def politely():
+    """As an upgrade does it: SIGTERM, and the next pod when the last one is ready."""
+    for round in range(ROUNDS):
+        began = time.monotonic()
+        for app in ("eth-geth-tx", "eth-geth-miner"):
+            kubectl("-n", NAMESPACE, "rollout", "restart", f"statefulset/{app}")
+            kubectl("-n", NAMESPACE, "rollout", "status", f"statefulset/{app}", "--timeout=900s")
+        # Its successor has another address.
+        kubectl("-n", NAMESPACE, "delete", "pod", f"eth-bootnode-{round % 2}")
+        all_ready()
+        say(f"round {round + 1} took {time.monotonic() - began:.0f} s")
+
+
+def rudely():
+    """kill -9, one after the other."""
+    for _ in range(ROUNDS):
+        for app in ("eth-geth-tx", "eth-geth-miner"):
+            for name, _ in pods(app, ready=False):
+                kill(name)
+                all_ready()
+
+
+def judge(book, how):
+    rows = book["rows"].values()
+    assert rows and {row["client"].split("/")[0] for row in rows} == {"Hematite"}
+    lost = [name for name, row in book["rows"].items() if row["mined"] is None]
+    share = 1 - len(book["failures"]) / book["requests"]
+    after = max(row["mined"] for row in rows if row["mined"]) - book["ended"]
+    waits = sorted(row["mined"] - row["answered"] for row in rows if row["mined"])
+    figure(f"{how}: transactions answered, and lost", f"{len(rows)}, {len(lost)}", "0 lost; geth 1.10: 442 of 1 158")
+    figure(f"{how}: the last is mined after the last restart", f"{max(after, 0):.0f} s", "60 s")
+    figure(f"{how}: mined after", f"median {waits[len(waits) // 2]:.1f} s, 99 % {waits[len(waits) * 99 // 100]:.1f} s, most {waits[-1]:.1f} s")
+    figure(f"{how}: requests served at once", f"{share * 100:.3f} % of {book['requests']}", "99.9 %" if how == "SIGTERM" else "")
+    say(f"failed connections: {[(round(at), error) for at, error in book['failures'][:20]]}")
+    say(f"refusals: {book['errors']}")
+    assert not lost, f"lost: {lost[:5]}"
+    assert after <= MINED_SECONDS_MAX, f"the last was mined after {after:.0f} s"
+    assert how != "SIGTERM" or share >= SERVED_SHARE_MIN, f"{share * 100:.3f} % were served"
+
+
+def rounds(how, restart):
+    users = Users(TX, RATE, ACCOUNTS, "chain")
+    restart()
+    judge(users.stop(), how)
+
+
+def main():
+    trial((prepare, lambda: rounds("SIGTERM", politely), lambda: rounds("kill -9", rudely)), WANTED)
+
+
+if __name__ == "__main__":
+    main()
