@@ -14,6 +14,8 @@ mod dags;
 mod damage;
 mod dashboard;
 mod dev;
+mod devnet;
+mod hand_over;
 mod harness;
 mod interop;
 mod keystores;

@@ -226,6 +226,17 @@ impl Worker {
         Ok(true)
     }
 
+    /// A block that was found before the end is not lost.
+    async fn bring_home_the_rest(&mut self) -> Result<(), MinerError> {
+        for _ in 0..SOLUTION_QUEUE_MAX {
+            let Ok(submission) = self.submissions.try_recv() else { break };
+            let held = self.bring_home(submission.solution).await?;
+            // Nobody may be waiting: our own sealers do not.
+            drop(submission.accepted.send(held));
+        }
+        Ok(())
+    }
+
     async fn import(
         &mut self,
         package: &WorkPackage,
@@ -242,6 +253,7 @@ impl Worker {
                     sealhash = %package.seal_hash,
                     hash = %id.hash,
                     ?elapsed,
+                    txs = package.body.transactions.len(),
                     "Successfully sealed new block"
                 );
                 tracing::info!(number = id.number, hash = %id.hash, "🔨 mined potential block");
@@ -320,7 +332,7 @@ async fn work(worker: &mut Worker, shutdown: &CancellationToken) -> Result<(), M
     loop {
         let mut renew = false;
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return worker.bring_home_the_rest().await,
             event = events.recv() => match event {
                 Ok(event) => renew = worker.on_event(&event),
                 Err(broadcast::error::RecvError::Lagged(_)) => renew = true,
