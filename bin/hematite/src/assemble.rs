@@ -15,7 +15,7 @@ use eyre::{Result, WrapErr, bail, eyre};
 use miner::{MinerConfig, MinerHandle, SealerKind, Worker};
 use primitives::{Address, Bytes};
 use rpc::{HttpConfig, RpcConfig, RpcServer, StartError, WsConfig};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use txpool::{JournalConfig, Pool, PoolConfig};
 
@@ -172,7 +172,8 @@ async fn start(
     tasks.spawn(expire_leases(keystore.clone(), halt.clone()));
     let parts = (chain.clone(), pool.clone(), engine.clone());
     let id = network_id(config, &chain);
-    let network = network::start(config, parts, id, tasks, halt).await?;
+    let clock = network::OwnClock::default();
+    let network = network::start(config, parts, (id, &clock), tasks, halt).await?;
     let mines = (config.mining.enabled || config.dev.is_some()) && !is_rolled_back;
     let mined = CancellationToken::new();
     let miner = if mines {
@@ -183,15 +184,19 @@ async fn start(
         mined.cancel();
         None
     };
-    let parts = watched(config, &chain, network.clone(), miner.clone());
+    let (trouble, dashboard) = watch::channel(Some("was not reached yet".to_owned()));
+    let dashboard = config.network.ethstats.is_some().then_some(dashboard);
+    let outside = (network.clone(), clock, dashboard);
+    let parts = watched(config, &chain, outside, miner.clone());
     tasks.spawn(ops::node::watch(ops.clone(), parts, halt.clone()));
     let told = ethstats::Parts {
         chain: chain.clone(),
         pool: pool.clone(),
         miner: miner.clone(),
         network: network.clone(),
+        ops: ops.clone(),
     };
-    ethstats::start(config, told, id, tasks, halt)?;
+    ethstats::start(config, (told, trouble), id, tasks, halt)?;
     let rpc = rpc_node(config, &chain, &pool, miner.clone(), network.clone(), keystore);
     let server = listen(config, rpc, shutdown).await?;
     let http = server.http_address();
@@ -199,16 +204,20 @@ async fn start(
     Ok(Node { chain, http, miner, server: Some(server), network, mined, journal })
 }
 
+/// What a node knows of others: its peers, what they say of its clock, and why the dashboard does
+/// not hear of it.
+type Outside = (Option<NetworkHandle>, network::OwnClock, Option<watch::Receiver<Option<String>>>);
+
 /// What probes and metrics look at.
 fn watched(
     config: &Config,
     chain: &ChainHandle,
-    network: Option<NetworkHandle>,
+    (network, clock, dashboard): Outside,
     miner: Option<MinerHandle>,
 ) -> ops::node::Parts {
     let directory = (!in_memory(config)).then(|| config.paths.hematite.clone());
     let pool_max = (config.pool.global_slots, config.pool.global_queue);
-    ops::node::Parts { chain: chain.clone(), network, miner, directory, pool_max }
+    ops::node::Parts { chain: chain.clone(), network, clock, dashboard, miner, directory, pool_max }
 }
 
 const fn role_name(config: &Config) -> &'static str {

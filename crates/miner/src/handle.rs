@@ -65,6 +65,7 @@ pub struct MinerHandle {
     pub(crate) slot: Arc<Slot>,
     pub(crate) hashrate: Arc<AtomicU64>,
     pub(crate) generation: Arc<Mutex<Option<Generation>>>,
+    pub(crate) failure: Arc<Mutex<Option<String>>>,
 }
 
 impl std::fmt::Debug for MinerHandle {
@@ -92,6 +93,19 @@ impl MinerHandle {
     #[must_use]
     pub fn hashrate(&self) -> u64 {
         self.hashrate.load(Ordering::Relaxed)
+    }
+
+    /// Threads of this machine that are to search; none where seals cost nothing, or are left to
+    /// others.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.slot.threads()
+    }
+
+    /// Why there is no dataset to search with, if the last try failed.
+    #[must_use]
+    pub fn dataset_failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether work is made and sealed.

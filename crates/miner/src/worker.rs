@@ -132,6 +132,7 @@ impl Worker {
             slot: slot.clone(),
             hashrate: hashrate.clone(),
             generation: datasets.generation.clone(),
+            failure: datasets.failure.clone(),
         };
         let worker = Self {
             chain,
