@@ -25,3 +25,4 @@ mod network;
 mod ops;
 mod state_sync;
 mod subscriptions;
+mod troubles;

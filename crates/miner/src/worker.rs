@@ -133,6 +133,7 @@ impl Worker {
             hashrate: hashrate.clone(),
             generation: datasets.generation.clone(),
             failure: datasets.failure.clone(),
+            is_there: datasets.is_there.clone(),
         };
         let worker = Self {
             chain,

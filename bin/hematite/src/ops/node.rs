@@ -115,6 +115,8 @@ struct Miner {
     hashrate: u64,
     threads: usize,
     dataset: Option<DatasetProgress>,
+    /// Whether there is work that waits for one.
+    waits: bool,
     /// Why there is no dataset.
     failure: Option<String>,
 }
@@ -169,6 +171,7 @@ impl Watch {
             is_mining: miner.is_mining(),
             hashrate: miner.hashrate(),
             threads: miner.threads(),
+            waits: miner.waits_for_dataset(),
             failure: miner.dataset_failure(),
             dataset: miner.dataset_progress(),
         });
@@ -308,9 +311,11 @@ impl Facts {
     fn dag(&self) -> Option<Check> {
         let idle = self.miner.as_ref().filter(|miner| miner.is_mining && miner.hashrate == 0);
         let words = match idle? {
-            Miner { dataset: Some(dataset), .. } => dataset_words(dataset),
             Miner { failure: Some(failure), .. } => failure.clone(),
-            Miner { dataset: None, failure: None, .. } => return None,
+            Miner { dataset: Some(dataset), .. } => dataset_words(dataset),
+            // The cache comes first.
+            Miner { waits: true, .. } => "is about to be made".to_owned(),
+            Miner { waits: false, .. } => return None,
         };
         Some(Check::new("dag", false, words))
     }

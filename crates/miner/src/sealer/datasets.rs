@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -70,6 +73,8 @@ pub(crate) struct Datasets {
     pub(crate) generation: Arc<Mutex<Option<Generation>>>,
     /// Why there is none, since the last try.
     pub(crate) failure: Arc<Mutex<Option<String>>>,
+    /// Whether there was one.
+    pub(crate) is_there: Arc<AtomicBool>,
     current: Mutex<Current>,
     changed: Condvar,
     background: Mutex<Background>,
@@ -120,6 +125,7 @@ impl Datasets {
             config,
             generation: Arc::default(),
             failure: Arc::default(),
+            is_there: Arc::default(),
             current: Mutex::default(),
             changed: Condvar::new(),
             background: Mutex::default(),
@@ -193,6 +199,7 @@ impl Datasets {
                 .map_err(FileError::from),
         };
         let elapsed = started.elapsed();
+        self.is_there.fetch_or(matches!(made, Ok(Some(_))), Ordering::Relaxed);
         *locked(&self.failure) = made.as_ref().err().map(|error| cannot(bytes, error));
         match made {
             Ok(Some((dataset, origin, unsaved))) => {

@@ -31,6 +31,7 @@ fn facts() -> Facts {
             hashrate: 5,
             threads: 1,
             dataset: None,
+            waits: false,
             failure: None,
         }),
         disk: Some(Disk { free: 1 << 40, size: 1 << 41, used: 7 }),
@@ -242,6 +243,9 @@ fn a_miner_that_cannot_have_its_dag_says_so_and_has_not_started() {
     (miner.hashrate, miner.failure) = (0, Some("cannot be had: no memory".to_owned()));
     assert_eq!(said(&facts, "dag"), Some((false, "cannot be had: no memory".to_owned())));
     assert_eq!(preparing(&facts), ["dag cannot be had: no memory"]);
+    let miner = facts.miner.as_mut().unwrap();
+    (miner.failure, miner.waits) = (None, true);
+    assert_eq!(preparing(&facts), ["dag is about to be made"]);
     facts.miner.as_mut().unwrap().threads = 0;
     assert_eq!(said(&facts, "dag"), None, "others search");
 }
