@@ -503,7 +503,7 @@ impl Sender {
                 },
                 Next::Outgoing(Outgoing::Mark(written)) => {
                     // Whoever asked may have left.
-                    drop(written.send(()));
+                    written.send(()).ok();
                     Ok(())
                 }
                 Next::Outgoing(Outgoing::Disconnect(reason)) => {

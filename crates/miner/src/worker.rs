@@ -234,7 +234,7 @@ impl Worker {
             let Ok(submission) = self.submissions.try_recv() else { break };
             let held = self.bring_home(submission.solution).await?;
             // Nobody may be waiting: our own sealers do not.
-            drop(submission.accepted.send(held));
+            submission.accepted.send(held).ok();
         }
         Ok(())
     }
