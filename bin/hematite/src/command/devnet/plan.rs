@@ -77,7 +77,7 @@ impl Plan {
         arguments.add("--identity", &name);
         arguments.add("--port", "0");
         arguments.add("--nat", &format!("extip:{LOOPBACK}"));
-        arguments.add("--netrestrict", &format!("{LOOPBACK}/8"));
+        arguments.add("--netrestrict", "127.0.0.0/8");
         arguments.add("--bootnodes", &self.bootnode);
         let dashboard = self.dashboard;
         arguments.add("--ethstats", &format!("{name}:{SECRET}@{LOOPBACK}:{dashboard}"));
@@ -203,7 +203,7 @@ mod tests {
         let (http, ws) = (config.http.unwrap(), config.ws.unwrap());
         assert_eq!((http.addr.as_str(), http.port), ("127.0.0.1", 8_545));
         assert_eq!((ws.addr.as_str(), ws.port), ("127.0.0.1", 8_546));
-        assert_eq!(config.network.netrestrict, ["127.0.0.1/8"]);
+        assert_eq!(config.network.netrestrict, ["127.0.0.0/8"]);
         assert_eq!(config.ops_addr.as_deref(), Some("127.0.0.1:0"));
         assert!(!config.mining.enabled);
     }
