@@ -12,7 +12,10 @@ use ethstats::{Block, Identity, Report, ReporterConfig, Stats};
 use futures_util::{SinkExt, StreamExt};
 use primitives::{Header, SealedBlock, TotalDifficulty, U256};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 use tokio_util::sync::CancellationToken;
 
@@ -299,7 +302,8 @@ fn report(
         protocol: "eth/68".into(),
         processor: "amd64".into(),
     };
-    let config = ReporterConfig { target, identity, reports, history };
+    let trouble = watch::Sender::new(None);
+    let config = ReporterConfig { target, identity, reports, history, trouble };
     tasks.spawn(ethstats::report(config, shutdown.clone()));
     sender
 }

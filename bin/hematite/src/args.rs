@@ -5,6 +5,7 @@
 
 mod argv;
 mod bench;
+mod devnet;
 mod environment;
 mod file;
 mod flags;
@@ -27,6 +28,7 @@ use eyre::{Result, bail, eyre};
 use self::argv::{Layer, Source, Table};
 pub use self::{
     bench::{BenchCommand, CompareArgs, HashrateArgs, MeasureArgs, ThreadList},
+    devnet::DevnetArgs,
     environment::Surroundings,
     flags::{
         AccountArgs, ChainArgs, EthashArgs, GasPriceArgs, HttpArgs, IpcArgs, JournalSync, LogArgs,
@@ -155,6 +157,9 @@ pub enum Command {
     /// Measure this machine
     #[command(subcommand, after_help = bench::EXAMPLES)]
     Bench(BenchCommand),
+    /// Run a whole network on this machine: miners, tx nodes, bootnode, dashboard
+    #[command(after_help = devnet::EXAMPLES)]
+    Devnet(DevnetArgs),
     /// Connect a console to a running node
     Attach(AttachArgs),
     /// Run a node with a console

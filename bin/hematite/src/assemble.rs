@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use ::network::NetworkHandle;
+use ::network::{HandOver, NetworkHandle};
 use accounts::Keystore;
 use chain::{ChainHandle, ChainThread, ImportError};
 use consensus::Engine;
@@ -15,7 +15,7 @@ use eyre::{Result, WrapErr, bail, eyre};
 use miner::{MinerConfig, MinerHandle, SealerKind, Worker};
 use primitives::{Address, Bytes};
 use rpc::{HttpConfig, RpcConfig, RpcServer, StartError, WsConfig};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use txpool::{JournalConfig, Pool, PoolConfig};
 
@@ -32,6 +32,16 @@ use crate::{
 
 /// How long the parts may take to stop, below what Kubernetes allows by default (30 s).
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long after the signal what only this node has is still passed on; the rest of the grace is
+/// for closing the database.
+const HAND_OVER_PERIOD_MAX: Duration = Duration::from_secs(8);
+
+/// How long a node without peers waits for one to whom its transactions can be passed on.
+const PEER_PERIOD_MAX: Duration = Duration::from_secs(3);
+
+/// How often it looks.
+const PEER_LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 /// How long a decrypted key may outlive its lease.
 const LEASE_CHECK_PERIOD: Duration = Duration::from_secs(1);
@@ -66,17 +76,18 @@ pub fn run(config: &Config) -> Result<()> {
 
 async fn live(config: &Config) -> Result<()> {
     let started = Instant::now();
-    let shutdown = CancellationToken::new();
+    let phases = Phases::default();
+    let shutdown = &phases.shutdown;
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     signals::listen(&mut tasks, shutdown.clone())?;
     let ops = Ops::new(role_name(config), shutdown.clone());
     // Probes are answered while data is opened, and until it is closed.
     let _server = ops::start(config, &ops).await?;
     let (core, thread) = open(config).await?;
-    let (node, failure) = match start(config, core, &ops, &mut tasks, &shutdown).await {
+    let (node, failure) = match start(config, core, &ops, &mut tasks, &phases).await {
         Ok(node) => {
             report::ready(config, &node, started);
-            let failure = first_failure(&mut tasks, &shutdown).await;
+            let failure = first_failure(&mut tasks, shutdown).await;
             tracing::info!("Got interrupt, shutting down...");
             (Some(node), failure)
         }
@@ -84,11 +95,20 @@ async fn live(config: &Config) -> Result<()> {
     };
     shutdown.cancel();
     // A process that ends while its database is open may crash in RocksDB's threads.
-    let stopped = stop(node, thread, tasks);
+    let stopped = stop(node, thread, tasks, &phases.halt);
     match tokio::time::timeout(GRACE_PERIOD, stopped).await {
         Ok(result) => failure.and(result),
         Err(_) => bail!("shutting down took more than {} s", GRACE_PERIOD.as_secs()),
     }
+}
+
+/// What ends a node: first what takes in, then what passes on.
+#[derive(Debug, Clone, Default)]
+struct Phases {
+    /// Cancelled at the signal: no more requests, no more work.
+    shutdown: CancellationToken,
+    /// Cancelled when peers have what was taken in.
+    halt: CancellationToken,
 }
 
 /// A node whose parts all run.
@@ -101,6 +121,11 @@ pub struct Node {
     /// The miner, if there is one.
     pub miner: Option<MinerHandle>,
     server: Option<RpcServer>,
+    network: Option<NetworkHandle>,
+    /// Cancelled when the miner has brought home what it found.
+    mined: CancellationToken,
+    /// Where local transactions are on the disk.
+    journal: Option<PathBuf>,
 }
 
 /// What the other parts stand on.
@@ -129,8 +154,9 @@ async fn start(
     core: Core,
     ops: &Ops,
     tasks: &mut JoinSet<Result<()>>,
-    shutdown: &CancellationToken,
+    phases: &Phases,
 ) -> Result<Node> {
+    let Phases { shutdown, halt } = phases;
     let Core { chain, engine, keystore, is_rolled_back } = core;
     let pool = {
         let (config, chain) = (pool_config(config), chain.clone());
@@ -138,50 +164,63 @@ async fn start(
         tokio::task::spawn_blocking(opening).await.wrap_err("opening the pool panicked")?
     };
     let maintained = pool.clone();
-    let token = shutdown.clone();
+    let token = halt.clone();
     tasks.spawn(async move {
         maintained.run(token).await;
         Ok(())
     });
-    tasks.spawn(expire_leases(keystore.clone(), shutdown.clone()));
+    tasks.spawn(expire_leases(keystore.clone(), halt.clone()));
     let parts = (chain.clone(), pool.clone(), engine.clone());
     let id = network_id(config, &chain);
-    let network = network::start(config, parts, id, tasks, shutdown).await?;
+    let clock = network::OwnClock::default();
+    let network = network::start(config, parts, (id, &clock), tasks, halt).await?;
     let mines = (config.mining.enabled || config.dev.is_some()) && !is_rolled_back;
+    let mined = CancellationToken::new();
     let miner = if mines {
         let worker_parts = (chain.clone(), pool.clone(), engine);
-        Some(start_miner(config, worker_parts, &keystore, tasks, shutdown)?)
+        let ends = (shutdown, &mined);
+        Some(start_miner(config, worker_parts, &keystore, tasks, ends)?)
     } else {
+        mined.cancel();
         None
     };
-    let parts = watched(config, &chain, network.clone(), miner.clone());
-    tasks.spawn(ops::node::watch(ops.clone(), parts, shutdown.clone()));
+    let (trouble, dashboard) = watch::channel(Some("was not reached yet".to_owned()));
+    let dashboard = config.network.ethstats.is_some().then_some(dashboard);
+    let outside = (network.clone(), clock, dashboard);
+    let parts = watched(config, &chain, outside, miner.clone());
+    tasks.spawn(ops::node::watch(ops.clone(), parts, halt.clone()));
     let told = ethstats::Parts {
         chain: chain.clone(),
         pool: pool.clone(),
         miner: miner.clone(),
         network: network.clone(),
+        ops: ops.clone(),
     };
-    ethstats::start(config, told, id, tasks, shutdown)?;
-    let rpc = rpc_node(config, &chain, &pool, miner.clone(), network, keystore);
+    ethstats::start(config, (told, trouble), id, tasks, halt)?;
+    let rpc = rpc_node(config, &chain, &pool, miner.clone(), network.clone(), keystore);
     let server = listen(config, rpc, shutdown).await?;
     let http = server.http_address();
     if let Some(address) = http.filter(|_| config.http.as_ref().is_some_and(|http| http.explorer)) {
         tracing::info!(url = format_args!("http://{address}/explorer/"), "Explorer is served");
     }
-    Ok(Node { chain, http, miner, server: Some(server) })
+    let journal = journal_config(config).map(|journal| journal.path);
+    Ok(Node { chain, http, miner, server: Some(server), network, mined, journal })
 }
+
+/// What a node knows of others: its peers, what they say of its clock, and why the dashboard does
+/// not hear of it.
+type Outside = (Option<NetworkHandle>, network::OwnClock, Option<watch::Receiver<Option<String>>>);
 
 /// What probes and metrics look at.
 fn watched(
     config: &Config,
     chain: &ChainHandle,
-    network: Option<NetworkHandle>,
+    (network, clock, dashboard): Outside,
     miner: Option<MinerHandle>,
 ) -> ops::node::Parts {
     let directory = (!in_memory(config)).then(|| config.paths.hematite.clone());
     let pool_max = (config.pool.global_slots, config.pool.global_queue);
-    ops::node::Parts { chain: chain.clone(), network, miner, directory, pool_max }
+    ops::node::Parts { chain: chain.clone(), network, clock, dashboard, miner, directory, pool_max }
 }
 
 const fn role_name(config: &Config) -> &'static str {
@@ -246,19 +285,24 @@ async fn first_failure(
     }
 }
 
-/// Upstream first: RPC, then miner and pool, then the chain, which closes the database.
+/// Upstream first: RPC and miner, then network and pool, then the chain, which closes the database.
 async fn stop(
     node: Option<Node>,
     thread: ChainThread,
     mut tasks: JoinSet<Result<()>>,
+    halt: &CancellationToken,
 ) -> Result<()> {
-    let (started, server) = match node {
-        Some(Node { chain, http: _, miner, server }) => (Some((chain, miner)), server),
-        None => (None, None),
+    let started = match node {
+        Some(mut node) => {
+            let last = pass_on(&mut node);
+            if tokio::time::timeout(HAND_OVER_PERIOD_MAX, last).await.is_err() {
+                tracing::warn!("Stopped without passing everything on to peers");
+            }
+            Some((node.chain, node.miner))
+        }
+        None => None,
     };
-    if let Some(server) = server {
-        server.stopped().await;
-    }
+    halt.cancel();
     let mut failure = Ok(());
     while let Some(ended) = tasks.join_next().await {
         let ended =
@@ -271,6 +315,40 @@ async fn stop(
     joined.wrap_err("the chain stopped")?;
     tracing::info!("Blockchain stopped");
     failure
+}
+
+/// Finishes what was begun, and sees that somebody else has it: a client that was given a hash, or
+/// a miner that found a block, counts on it, and this node's disk may go with it.
+async fn pass_on(node: &mut Node) {
+    if let Some(server) = node.server.take() {
+        server.stopped().await;
+    }
+    node.mined.cancelled().await;
+    let Some(network) = &node.network else { return };
+    let begun = Instant::now();
+    loop {
+        let Some(HandOver { transactions, peers }) = network.hand_over().await else { return };
+        if peers > 0 || transactions == 0 {
+            tracing::info!(transactions, peers, "Passed own transactions on to peers");
+            return;
+        }
+        if begun.elapsed() >= PEER_PERIOD_MAX {
+            let journal = node.journal.as_ref().map(|path| path.display().to_string());
+            match journal {
+                Some(journal) => tracing::warn!(
+                    transactions,
+                    journal,
+                    "No peer took over the own transactions; they are sent after the next start"
+                ),
+                None => tracing::warn!(
+                    transactions,
+                    "No peer took over the own transactions, and there is no journal: they are lost"
+                ),
+            }
+            return;
+        }
+        tokio::time::sleep(PEER_LOOK_PERIOD).await;
+    }
 }
 
 fn pool_config(config: &Config) -> PoolConfig {
@@ -313,7 +391,7 @@ fn start_miner(
     (chain, pool, engine): (ChainHandle, Pool, Arc<Engine>),
     keystore: &Keystore,
     tasks: &mut JoinSet<Result<()>>,
-    shutdown: &CancellationToken,
+    (shutdown, mined): (&CancellationToken, &CancellationToken),
 ) -> Result<MinerHandle> {
     let miner_config = miner_config(config, keystore)?;
     if miner_config.beneficiary.is_none() {
@@ -322,8 +400,11 @@ fn start_miner(
         );
     }
     let (worker, handle) = Worker::new(&miner_config, chain, pool, engine)?;
-    let token = shutdown.clone();
-    tasks.spawn(async move { miner::run(worker, token).await.wrap_err("the miner stopped") });
+    let (token, mined) = (shutdown.clone(), mined.clone().drop_guard());
+    tasks.spawn(async move {
+        let _mined = mined;
+        miner::run(worker, token).await.wrap_err("the miner stopped")
+    });
     if let SealerKind::Cpu { .. } = miner_config.sealer {
         tasks.spawn(report::dataset(handle.clone(), shutdown.clone()));
     }

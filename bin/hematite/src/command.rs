@@ -5,6 +5,7 @@ pub mod bench;
 pub mod bootnode;
 pub mod chain;
 pub mod dag;
+pub mod devnet;
 mod dump;
 pub mod export;
 pub mod import;

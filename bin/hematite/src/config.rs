@@ -82,6 +82,8 @@ pub struct Config {
     pub ops_addr: Option<String>,
     /// Whether that was said; the default may be taken.
     pub ops_addr_given: bool,
+    /// Whether the node ends when its standard input does.
+    pub ends_with_stdin: bool,
     /// Address of metrics as geth serves them, if they are.
     pub geth_metrics: Option<(String, u16)>,
 }
@@ -217,6 +219,7 @@ impl TryFrom<&Invocation> for Config {
             log: log_config(log),
             ops_addr,
             ops_addr_given: ops.ops_addr.is_some(),
+            ends_with_stdin: ops.end_with_stdin.unwrap_or(false),
             geth_metrics,
             datadir_given: chain.datadir.is_some(),
             paths,
@@ -409,7 +412,7 @@ fn log_config(args: &LogArgs) -> LogConfig {
 }
 
 fn ops_addresses(args: &OpsArgs) -> (Option<String>, Option<(String, u16)>) {
-    let OpsArgs { ops_addr, metrics, metrics_addr, metrics_port } = args;
+    let OpsArgs { ops_addr, end_with_stdin: _, metrics, metrics_addr, metrics_port } = args;
     let ops = ops_addr.clone().unwrap_or_else(|| OPS_ADDRESS.to_owned());
     let ops = (!ops.is_empty() && ops != "off").then_some(ops);
     let geth = (*metrics == Some(true)).then(|| {

@@ -45,6 +45,7 @@ pub fn config(config: &Config) -> DatasetConfig {
         Arc::new(Store::new(config.paths.ethash_dags.clone(), geth_folders(&config.paths)))
     });
     let in_memory_max = config.ethash.datasets_in_memory;
+    let memory_free = if config.ethash.datasets_mapped { no_memory } else { memory_free };
     DatasetConfig { store, files_max, in_memory_max, memory_free: Some(memory_free) }
 }
 
@@ -52,6 +53,11 @@ pub fn config(config: &Config) -> DatasetConfig {
 fn geth_folders(paths: &Paths) -> Vec<PathBuf> {
     let home = std::env::home_dir().map(|home| home.join(".ethash"));
     home.into_iter().chain([paths.datadir.join("geth").join("ethash")]).collect()
+}
+
+/// What leaves a dataset in its file.
+const fn no_memory() -> Option<u64> {
+    Some(0)
 }
 
 /// How much memory is free for a dataset, in bytes: what the machine has available, and what the

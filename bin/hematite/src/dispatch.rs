@@ -14,7 +14,7 @@ use eyre::{Result, WrapErr, bail};
 use crate::{
     args::{Command, DbCommand, ExportArgs, Invocation, PeersCommand},
     assemble,
-    command::{account, bench, bootnode, chain as chains, dag, export, import, peers},
+    command::{account, bench, bootnode, chain as chains, dag, devnet, export, import, peers},
     config::Config,
     exit::{ExitCode, UsageError},
     logging,
@@ -45,7 +45,13 @@ fn execute(invocation: &Invocation) -> Result<()> {
     }
     let out = &mut io::stdout().lock();
     match &invocation.command {
-        Command::Run => assemble::run(&config),
+        Command::Run => {
+            if config.ends_with_stdin {
+                crate::signals::follow_stdin()?;
+            }
+            assemble::run(&config)
+        }
+        Command::Devnet(args) => devnet::run(args, &invocation.node, &config, out),
         Command::Init { genesis } => chains::init(&config, genesis),
         Command::Import { files } => import_files(&config, files),
         Command::Export(args) => export_file(&config, args),

@@ -14,7 +14,7 @@ use primitives::Hardfork;
 use tokio::{
     sync::{
         broadcast::{Receiver, error::RecvError},
-        mpsc,
+        mpsc, watch,
     },
     task::JoinSet,
     time,
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use txpool::Pool;
 
-use crate::{config::Config, exit::UsageError, report};
+use crate::{config::Config, exit::UsageError, ops::Ops, report};
 
 /// Reports that wait for the dashboard.
 const REPORTS_MAX: usize = 16;
@@ -41,16 +41,17 @@ pub(crate) struct Parts {
     pub(crate) pool: Pool,
     pub(crate) miner: Option<MinerHandle>,
     pub(crate) network: Option<NetworkHandle>,
+    pub(crate) ops: Ops,
 }
 
-/// Starts to report, if there is a dashboard to report to.
+/// Starts to report, if there is a dashboard to report to; why that does not work is heard of.
 ///
 /// # Errors
 ///
 /// When its URL is wrong.
 pub(crate) fn start(
     config: &Config,
-    parts: Parts,
+    (parts, trouble): (Parts, watch::Sender<Option<String>>),
     network_id: u64,
     tasks: &mut JoinSet<Result<()>>,
     shutdown: &CancellationToken,
@@ -70,7 +71,7 @@ pub(crate) fn start(
     };
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
     let (history, questions) = mpsc::channel(QUESTIONS_MAX);
-    let reporter = ReporterConfig { target, identity, reports, history };
+    let reporter = ReporterConfig { target, identity, reports, history, trouble };
     let token = shutdown.clone();
     tasks.spawn(async move {
         ethstats::report(reporter, token).await;
@@ -162,7 +163,7 @@ fn history(view: &ChainView, numbers: Option<Vec<u64>>) -> Result<Vec<Block>> {
 
 /// What is not the chain's.
 fn state(parts: &Parts) -> [Report; 3] {
-    let Parts { chain, pool, miner, network } = parts;
+    let Parts { chain, pool, miner, network, ops } = parts;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let sync = network.as_ref().and_then(NetworkHandle::sync_progress);
     let stats = Stats {
@@ -181,7 +182,7 @@ fn state(parts: &Parts) -> [Report; 3] {
     [
         Report::Pending(count(pool.status().0)),
         Report::Stats(stats),
-        Report::Progress(Progress { dataset, bomb_delay }),
+        Report::Progress(Progress { dataset, bomb_delay, trouble: ops.trouble() }),
     ]
 }
 

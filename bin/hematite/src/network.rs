@@ -7,7 +7,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -48,6 +51,10 @@ const TRUSTED_NODES: &str = "trusted-nodes.json";
 /// The node database, beside what else is ours.
 const DATABASE: &str = "nodes.json";
 
+/// By how many seconds this machine's clock is ahead, behind if negative, as most nodes say; 0 if
+/// they do not.
+pub type OwnClock = Arc<AtomicI64>;
+
 /// Everything about discovery that flags and files say.
 pub(crate) struct Finding {
     pub(crate) config: DiscoveryConfig,
@@ -86,7 +93,7 @@ impl Clocks {
 pub async fn start(
     config: &Config,
     parts: (ChainHandle, Pool, Arc<Engine>),
-    network_id: u64,
+    (network_id, clock): (u64, &OwnClock),
     tasks: &mut JoinSet<Result<()>>,
     shutdown: &CancellationToken,
 ) -> Result<Option<NetworkHandle>> {
@@ -130,7 +137,8 @@ pub async fn start(
         }
         let discovery = discover(finding, (key, tcp), &chain, tasks, shutdown).await?;
         let handle = handle.advertised_as(discovery.own());
-        tasks.spawn(seek(discovery, handle.clone(), chain, shutdown.clone()));
+        let parts = (handle.clone(), chain, clock.clone());
+        tasks.spawn(seek(discovery, parts, shutdown.clone()));
         handle
     } else {
         let Finding { config, sources, name, .. } = finding;
@@ -279,8 +287,7 @@ async fn keep_named(
 /// Looks for nodes as long as there are few peers, and says which fork the chain is at.
 async fn seek(
     discovery: Discovery,
-    network: NetworkHandle,
-    chain: ChainHandle,
+    (network, chain, clock): (NetworkHandle, ChainHandle, OwnClock),
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut period = tokio::time::interval(SEEK_PERIOD);
@@ -289,6 +296,8 @@ async fn seek(
         if discovery.set_fork_id(fork_id(&chain)).await.is_err() {
             break;
         }
+        let Ok(own) = discovery.own_clock().await else { break };
+        clock.store(own.unwrap_or(0), Ordering::Relaxed);
         let Ok(skews) = discovery.skews().await else { break };
         for Skew { id, at, seconds, is_bootnode } in clocks.news(skews) {
             if !network.note_clock(id, at, seconds, is_bootnode) {

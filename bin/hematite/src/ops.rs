@@ -129,6 +129,16 @@ impl Ops {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is not well at the moment, in words, whoever asks; `None` if all is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.state();
+        let checks =
+            state.report.as_ref()?.criteria.iter().map(|it| it.check(Thresholds::default()));
+        let bad: Vec<String> = checks.filter(|it| !it.good).map(|it| it.to_string()).collect();
+        (!bad.is_empty()).then(|| bad.join("; "))
+    }
+
     /// What is answered at a path.
     #[must_use]
     pub fn answer(&self, question: &Question<'_>, now: Instant) -> Text {
@@ -317,7 +327,10 @@ mod tests {
             alive: vec![Check::new("chain", true, "ok")],
             criteria: vec![
                 Criterion::new("chain", true, "ok"),
-                Criterion { name: "peers", measure: Measure::Peers { connected: 1, wanted: 1 } },
+                Criterion {
+                    name: "peers",
+                    measure: Measure::Peers { connected: 1, wanted: 1, why: None },
+                },
             ],
             families: vec![Family::gauge("a", "An a.", 1.0)],
             ..Report::default()

@@ -139,7 +139,14 @@ async fn survey_always(
         let surveying = shutdown.run_until_cancelled(survey((&service, POD_PORT), &known));
         match surveying.await {
             Some(Ok(pods)) => {
-                if pods != known {
+                let is_first = publish.borrow().answered.is_none();
+                if pods.is_empty() && (is_first || pods != known) {
+                    tracing::warn!(
+                        %service, port = POD_PORT,
+                        "No bootnode: the service has no pod that says its URL; are bootnodes running, \
+                         and does the service publish those that are not ready?"
+                    );
+                } else if pods != known {
                     tracing::info!(pods = pods.len(), "Bootnodes changed");
                 }
                 publish.send_modify(|list| {

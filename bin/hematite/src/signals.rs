@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT end the node.
+//! SIGTERM and SIGINT end the node, and so may the end of standard input.
 
 use std::sync::{
     Arc,
@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use eyre::{Result, WrapErr};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -30,6 +31,28 @@ pub fn listen(tasks: &mut JoinSet<Result<()>>, shutdown: CancellationToken) -> R
         Ok(())
     });
     Ok(())
+}
+
+/// Sends this process SIGTERM when its standard input ends: whoever holds the other end has gone,
+/// however that went.
+///
+/// # Errors
+///
+/// When the system refuses a thread.
+pub fn follow_stdin() -> Result<()> {
+    let follow = || {
+        // What comes is of no interest.
+        let ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        tracing::debug!(?ended, "Standard input ended");
+        if let Err(error) = kill_process(getpid(), Signal::TERM) {
+            tracing::error!(%error, "Could not end with standard input");
+        }
+    };
+    std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(follow)
+        .map(drop)
+        .wrap_err("cannot follow standard input")
 }
 
 /// Sets a flag at SIGTERM or SIGINT, for commands without a runtime.

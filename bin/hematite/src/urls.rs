@@ -192,7 +192,12 @@ impl Sources {
                 (Source::Name(name), Answer::Addresses(answer)) => {
                     nodes.extend(name.on_answer(answer));
                 }
-                (Source::Registrar(_), Answer::Nodes(Ok(listed))) => nodes.extend(listed),
+                (Source::Registrar(host), Answer::Nodes(Ok(listed))) => {
+                    if listed.is_empty() {
+                        tracing::warn!(host, "The registrar lists no bootnode");
+                    }
+                    nodes.extend(listed);
+                }
                 (Source::Registrar(host), Answer::Nodes(Err(error))) => {
                     let error = format!("{error:#}");
                     tracing::warn!(host, error, "Could not ask registrar");

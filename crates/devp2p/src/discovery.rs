@@ -87,6 +87,7 @@ enum Request {
     Records(Vec<Enr>),
     Nodes(oneshot::Sender<Vec<NodeRecord>>),
     Skews(oneshot::Sender<Vec<Skew>>),
+    OwnClock(oneshot::Sender<Option<i64>>),
 }
 
 /// The loop, with what it owns.
@@ -186,6 +187,18 @@ impl Discovery {
         let (answer, skews) = oneshot::channel();
         self.request(Request::Skews(answer)).await?;
         skews.await.map_err(|_| DiscoveryStopped)
+    }
+
+    /// By how many seconds our own clock seems to be ahead, behind if negative, if most nodes say
+    /// so. Version 4 notices that.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has ended.
+    pub async fn own_clock(&self) -> Result<Option<i64>, DiscoveryStopped> {
+        let (answer, clock) = oneshot::channel();
+        self.request(Request::OwnClock(answer)).await?;
+        clock.await.map_err(|_| DiscoveryStopped)
     }
 
     /// The nodes of the table that are there.
@@ -308,6 +321,10 @@ impl Driver {
             Request::Skews(answer) => {
                 // Whoever asked may have gone.
                 answer.send(self.machine.skews(Instant::now())).ok();
+            }
+            Request::OwnClock(answer) => {
+                // Whoever asked may have gone.
+                answer.send(self.machine.own_clock(Instant::now())).ok();
             }
             Request::Nodes(answer) => {
                 let mut nodes = self.machine.nodes();

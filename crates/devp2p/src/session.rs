@@ -79,10 +79,12 @@ pub struct Message {
 }
 
 /// What is to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outgoing {
     /// A message, of at most [`MESSAGE_BYTES_MAX`].
     Message(Message),
+    /// Nothing: answered when everything before it is written.
+    Mark(oneshot::Sender<()>),
     /// The last one.
     Disconnect(DisconnectReason),
 }
@@ -499,6 +501,11 @@ impl Sender {
                     Ok(code) => self.write(writer, code, &message.payload).await,
                     Err(error) => Err(error),
                 },
+                Next::Outgoing(Outgoing::Mark(written)) => {
+                    // Whoever asked may have left.
+                    written.send(()).ok();
+                    Ok(())
+                }
                 Next::Outgoing(Outgoing::Disconnect(reason)) => {
                     let payload = reason.encode();
                     let written = writer.write(DISCONNECT, &payload);

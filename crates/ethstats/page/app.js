@@ -87,6 +87,7 @@ function draw() {
       views.tree(network, choose);
     }
     views.cards(network, latency);
+    views.refused(network);
     const head = network.headBlock();
     document.title = head ? `#${head.number} · network dashboard` : "Network dashboard";
     document.getElementById("network").textContent = network.network ? `id ${network.network}` : "";

@@ -12,6 +12,7 @@ export class Network {
     this.nodes = new Map();
     this.blocks = new Map();
     this.reorgs = [];
+    this.refused = [];
     this.forecast = null;
     this.head = null;
     this.network = null;
@@ -48,6 +49,7 @@ export class Network {
     }
     if ("network" in update) this.network = update.network;
     if (update.reorgs) this.reorgs = update.reorgs;
+    if (update.refused) this.refused = update.refused;
     if ("forecast" in update) this.forecast = update.forecast;
     if (this.chainChanged) this.derive();
   }

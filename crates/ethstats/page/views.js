@@ -260,8 +260,21 @@ export function reorgs(network) {
   document.getElementById("reorgs").replaceChildren(...items);
 }
 
+/** Who wants to report and does not know the secret. */
+export function refused(network) {
+  const items = network.refused.map((one) => make("li", {},
+    make("span", { class: "dotted wrong", text: `${one.name} from ${one.address} was refused at ${clock(one.at)}: ${one.why}. Its --ethstats must have the WS_SECRET of this dashboard.` })));
+  const host = document.getElementById("refused");
+  const key = network.refused.map((one) => `${one.name}${one.at}`).join();
+  if (host.dataset.key === key) return;
+  host.dataset.key = key;
+  host.replaceChildren(...items);
+}
+
 /** Columns of the table: title, how to sort, how to show. */
 const text = (value) => (value === null || value === undefined || value === "" ? "–" : String(value));
+/** Longest words of a trouble in the table; the whole is beside the pointer. */
+const TROUBLE_CHARS = 70;
 const WORDS = {
   good: ["", "in step with the network"],
   branch: ["", "on a short branch"],
@@ -415,6 +428,11 @@ export class Table {
   state(cell, node, dot, words) {
     const twice = node.sessions > 1 ? `, ${node.sessions} report under this name` : "";
     const { dataset } = node;
+    const doubt = node.doubted ? "claims more work than its chain can have" : "";
+    const trouble = [doubt, node.trouble].filter(Boolean).join("; ");
+    if (cell.title !== trouble) cell.title = trouble;
+    const brief = trouble.length > TROUBLE_CHARS ? `${trouble.slice(0, TROUBLE_CHARS)}…` : trouble;
+    if (trouble && node.connected) [dot, words] = ["wrong", `${words}: ${brief}`];
     if (!dataset) {
       if (cell.firstChild?.nodeName !== "SPAN") cell.replaceChildren(make("span"));
       cell.firstChild.className = `dotted ${dot}`;

@@ -2,15 +2,17 @@
 //! and what pages show comes out.
 
 mod chain;
+mod figures;
 mod forecast;
 mod metered;
 mod node;
 mod pages;
 pub mod server;
 mod sockets;
+mod trust;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -22,6 +24,7 @@ use subtle::ConstantTimeEq;
 
 use self::{
     chain::Chain,
+    forecast::Forecast,
     node::{Head, Node},
 };
 use crate::message::{BlockSeen, Hello, NodeMessage, ServerMessage};
@@ -34,6 +37,8 @@ const GONE_PERIOD: u64 = 10 * 60 * 1_000;
 const SILENCE_MAX: u64 = 90 * 1_000;
 /// How long a login may take.
 const LOGIN_PERIOD_MAX: u64 = 10 * 1_000;
+/// Nodes that were sent away for their secret and are shown.
+const REFUSED_MAX: usize = 8;
 /// How long a pong is held back: geth 1.9.13 hangs up when it comes before geth waits for it.
 pub const PONG_DELAY: Duration = Duration::from_millis(150);
 /// What that adds to the half round trip that geth measures, in milliseconds.
@@ -44,6 +49,9 @@ const HISTORY_ASKED_MAX: usize = 10;
 const HISTORY_PAUSE: u64 = 3_000;
 /// The same when the answer brought nothing.
 const HISTORY_PAUSE_LONG: u64 = 120_000;
+/// How long the head may be none that most nodes have, in milliseconds: a block takes seconds to
+/// all of them, and a branch is left within a few blocks.
+const DISSENT_PERIOD_MAX: u64 = 30_000;
 /// A delay above this says that the node was busy, not that the network is slow, in milliseconds.
 const DELAY_MAX: u64 = 120_000;
 
@@ -106,6 +114,8 @@ pub enum Action {
     Close(SessionId, Refusal),
     /// A node is in.
     Welcome(SessionId, String),
+    /// A node claims a total difficulty that is not believed; said once, until it claims less.
+    Doubt(SessionId, String, u64),
 }
 
 /// Why a node is sent away.
@@ -135,6 +145,19 @@ pub struct Dashboard {
     chain: Chain,
     history_next: u64,
     shown_head: Option<B256>,
+    /// Since when most nodes have another chain than the head's.
+    dissent: Option<u64>,
+    refused: VecDeque<Refused>,
+    refused_changed: bool,
+}
+
+/// A node that was sent away.
+#[derive(Debug)]
+struct Refused {
+    at: u64,
+    name: String,
+    address: IpAddr,
+    why: String,
 }
 
 #[derive(Debug)]
@@ -169,6 +192,9 @@ impl Dashboard {
             chain: Chain::default(),
             history_next: 0,
             shown_head: None,
+            dissent: None,
+            refused: VecDeque::new(),
+            refused_changed: false,
         }
     }
 
@@ -215,7 +241,7 @@ impl Dashboard {
                         node.stats = Some(stats);
                     }
                     NodeMessage::Progress(progress) => node.progress = progress,
-                    NodeMessage::Block(block) => self.block(id, &name, *block, now),
+                    NodeMessage::Block(block) => self.block(id, &name, *block, (now, actions)),
                     NodeMessage::History(blocks) => self.history(&name, blocks, now),
                     NodeMessage::Hello(_) | NodeMessage::KeepAlive(_) | NodeMessage::Other => {}
                 }
@@ -227,6 +253,7 @@ impl Dashboard {
 
     fn login(&mut self, id: SessionId, hello: Hello, now: u64, actions: &mut Vec<Action>) {
         if !self.config.secrets.accept(&hello.secret) {
+            self.note_refused(id, &hello.id, now);
             return self.refuse(id, Refusal::Secret(hello.id), actions);
         }
         let name: Arc<str> = hello.id.into();
@@ -241,8 +268,21 @@ impl Dashboard {
             node.or_insert_with(|| Node::new(name.clone(), hello.info.clone(), address, now));
         node.join(hello.info, address, now);
         self.gone.retain(|gone| *gone != name);
+        let before = self.refused.len();
+        self.refused.retain(|refused| refused.name != *name);
+        self.refused_changed |= self.refused.len() != before;
         actions.push(Action::Welcome(id, name.to_string()));
         actions.push(Action::Send(id, ServerMessage::Ready, Duration::ZERO));
+    }
+
+    /// Notes somebody without the secret, so that a page can say why a node is missing.
+    fn note_refused(&mut self, id: SessionId, name: &str, now: u64) {
+        let Some(address) = self.sessions.get(&id).map(|session| session.address) else { return };
+        self.refused.retain(|old| old.name != name);
+        self.refused.truncate(REFUSED_MAX - 1);
+        let why = Refusal::Secret(String::new()).to_string();
+        self.refused.push_front(Refused { at: now, name: name.to_owned(), address, why });
+        self.refused_changed = true;
     }
 
     fn refuse(&mut self, id: SessionId, why: Refusal, actions: &mut Vec<Action>) {
@@ -265,7 +305,13 @@ impl Dashboard {
         self.gone.push(name.clone());
     }
 
-    fn block(&mut self, id: SessionId, name: &Arc<str>, block: BlockSeen, now: u64) {
+    fn block(
+        &mut self,
+        id: SessionId,
+        name: &Arc<str>,
+        block: BlockSeen,
+        (now, actions): (u64, &mut Vec<Action>),
+    ) {
         let is_first = self
             .sessions
             .get_mut(&id)
@@ -274,8 +320,17 @@ impl Dashboard {
             return;
         }
         let (number, hash) = (block.number, block.hash);
-        let reported = self.chain.reported(block, name, now);
+        let is_trusted = self.nodes.get(name).is_none_or(|node| node.is_trusted);
+        let reported = self.chain.reported(block, (name, is_trusted), now);
+        let is_doubted = self.chain.doubts(hash);
+        let head = self.chain.head().map(|head| head.1);
+        let follows = head.is_some_and(|head| self.chain.is_on_branch(head, hash));
         let Some(node) = self.nodes.get_mut(name) else { return };
+        node.is_trusted |= follows;
+        if is_doubted && !std::mem::replace(&mut node.is_doubted, is_doubted) {
+            actions.push(Action::Doubt(id, name.to_string(), number));
+        }
+        node.is_doubted = is_doubted;
         let before = node.head;
         if before.is_some_and(|head| head.hash == hash) {
             return;
@@ -350,6 +405,49 @@ impl Dashboard {
         for name in over {
             self.forget(&name);
         }
+        self.poll(now);
+    }
+
+    /// Sees that the head is one that most nodes have. If it is not for long, theirs is the head,
+    /// and who told of the other is not believed any more until it follows.
+    fn poll(&mut self, now: u64) {
+        let mut votes: BTreeMap<B256, u32> = BTreeMap::new();
+        let net = self.network().map(str::to_owned);
+        let votes_count = |node: &&Node| {
+            node.is_connected() && node.has_caught_up() && Some(&node.info.net) == net.as_ref()
+        };
+        for head in self.nodes.values().filter(votes_count).filter_map(|node| node.head) {
+            *votes.entry(head.hash).or_default() += 1;
+        }
+        let all: u32 = votes.values().sum();
+        let have = |hash: B256| -> u32 {
+            let on_branch = votes.iter().filter(|(head, _)| self.chain.is_on_branch(**head, hash));
+            on_branch.map(|(_, count)| count).sum()
+        };
+        let Some((_, head)) = self.chain.head() else { return };
+        // A head that is new is one that few have; who has an ancestor of it is on its branch, too.
+        let follow = |hash: &B256| self.chain.is_on_branch(head, *hash);
+        let agree: u32 = votes.iter().filter(|(hash, _)| follow(hash)).map(|(_, n)| n).sum();
+        if 2 * (agree.max(have(head))) > all || all == 0 {
+            self.dissent = None;
+            return;
+        }
+        let since = *self.dissent.get_or_insert(now);
+        if now.saturating_sub(since) <= DISSENT_PERIOD_MAX {
+            return;
+        }
+        let popular = votes.keys().map(|hash| (have(*hash), *hash)).max();
+        let Some((_, theirs)) = popular.filter(|(count, _)| 2 * count > all) else { return };
+        let heads: Vec<B256> = votes.into_keys().collect();
+        self.chain.believe(theirs, &heads, now);
+        self.dissent = None;
+        for node in self.nodes.values_mut() {
+            let hash = node.head.map(|head| head.hash);
+            let is_other = hash.is_some_and(|hash| !self.chain.is_on_branch(hash, theirs));
+            let is_ahead = hash.is_some_and(|hash| self.chain.doubts(hash));
+            (node.is_doubted, node.changed) = (is_ahead, true);
+            node.is_trusted &= !(is_other && is_ahead);
+        }
     }
 
     /// All that a page shows, as JSON.
@@ -364,6 +462,7 @@ impl Dashboard {
             "head": self.chain.head().map(|head| head.1),
             "network": self.network(),
             "reorgs": self.chain.reorgs(),
+            "refused": self.refused(),
             "forecast": self.forecast(),
         })
     }
@@ -379,7 +478,9 @@ impl Dashboard {
         let blocks = self.chain.take_changed();
         let gone = std::mem::take(&mut self.gone);
         let reorgs = std::mem::take(&mut self.chain.reorgs_changed).then(|| self.chain.reorgs());
-        if nodes.is_empty() && blocks.is_empty() && gone.is_empty() && reorgs.is_none() {
+        let refused = std::mem::take(&mut self.refused_changed).then(|| self.refused());
+        let is_same = blocks.is_empty() && gone.is_empty() && reorgs.is_none();
+        if nodes.is_empty() && is_same && refused.is_none() {
             return None;
         }
         let mut changes = json!({
@@ -393,6 +494,9 @@ impl Dashboard {
         if let Some(reorgs) = reorgs {
             changes["reorgs"] = json!(reorgs);
         }
+        if let Some(refused) = refused {
+            changes["refused"] = json!(refused);
+        }
         let head = self.chain.head().map(|head| head.1);
         if head != self.shown_head {
             self.shown_head = head;
@@ -402,8 +506,25 @@ impl Dashboard {
     }
 
     fn forecast(&self) -> Option<Value> {
+        self.foretell().map(|forecast| forecast.json())
+    }
+
+    /// When the ice age makes blocks slow.
+    fn foretell(&self) -> Option<Forecast> {
         let told = self.nodes.values().find_map(|node| node.progress.bomb_delay);
-        self.chain.forecast(told).map(|forecast| forecast.json())
+        self.chain.forecast(told)
+    }
+
+    fn refused(&self) -> Vec<Value> {
+        let one = |refused: &Refused| {
+            json!({
+                "at": refused.at,
+                "name": refused.name,
+                "address": refused.address,
+                "why": refused.why,
+            })
+        };
+        self.refused.iter().map(one).collect()
     }
 
     /// A block, and what each node told of it and when.

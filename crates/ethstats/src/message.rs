@@ -23,6 +23,8 @@ pub(crate) const SERVER_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const HISTORY_MAX: usize = 50;
 /// Characters that are kept of what a node says about itself.
 const TEXT_CHARS_MAX: usize = 160;
+/// Longest words of what is not well with a node, in characters.
+const TROUBLE_CHARS_MAX: usize = 400;
 /// Characters of a time that is echoed.
 const TIME_CHARS_MAX: usize = 128;
 /// What a Primus client's sign of life begins with.
@@ -142,6 +144,8 @@ pub struct Progress {
     pub dataset: Option<DatasetSeen>,
     /// How many blocks the ice age is put off; `None` if the chain did not say.
     pub bomb_delay: Option<u64>,
+    /// What is not well with it, in words.
+    pub trouble: Option<String>,
 }
 
 /// A dataset in the making.
@@ -308,12 +312,21 @@ impl Progress {
             total: number(&dataset["total"]).unwrap_or(0),
             eta: number(&dataset["eta"]),
         });
-        Self { dataset, bomb_delay: number(&payload["bombDelay"]) }
+        let trouble = clip(&words(&payload["trouble"]), TROUBLE_CHARS_MAX);
+        Self {
+            dataset,
+            bomb_delay: number(&payload["bombDelay"]),
+            trouble: Some(trouble).filter(|words| !words.is_empty()),
+        }
     }
 
     pub(crate) fn payload(&self) -> Value {
         let dataset = self.dataset.as_ref().map(DatasetSeen::json);
-        json!({ "dataset": dataset, "bombDelay": self.bomb_delay })
+        json!({
+            "dataset": dataset,
+            "bombDelay": self.bomb_delay,
+            "trouble": self.trouble,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -65,6 +65,8 @@ pub struct MinerHandle {
     pub(crate) slot: Arc<Slot>,
     pub(crate) hashrate: Arc<AtomicU64>,
     pub(crate) generation: Arc<Mutex<Option<Generation>>>,
+    pub(crate) failure: Arc<Mutex<Option<String>>>,
+    pub(crate) is_there: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for MinerHandle {
@@ -92,6 +94,26 @@ impl MinerHandle {
     #[must_use]
     pub fn hashrate(&self) -> u64 {
         self.hashrate.load(Ordering::Relaxed)
+    }
+
+    /// Threads of this machine that are to search; none where seals cost nothing, or are left to
+    /// others.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.slot.threads()
+    }
+
+    /// Whether there is work that waits for the first dataset.
+    #[must_use]
+    pub fn waits_for_dataset(&self) -> bool {
+        let is_there = self.is_there.load(Ordering::Relaxed);
+        !is_there && self.threads() > 0 && self.work.borrow().is_some()
+    }
+
+    /// Why there is no dataset to search with, if the last try failed.
+    #[must_use]
+    pub fn dataset_failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether work is made and sealed.

@@ -133,6 +133,8 @@ impl Worker {
             slot: slot.clone(),
             hashrate: hashrate.clone(),
             generation: datasets.generation.clone(),
+            failure: datasets.failure.clone(),
+            is_there: datasets.is_there.clone(),
         };
         let worker = Self {
             chain,
@@ -227,6 +229,17 @@ impl Worker {
         Ok(true)
     }
 
+    /// A block that was found before the end is not lost.
+    async fn bring_home_the_rest(&mut self) -> Result<(), MinerError> {
+        for _ in 0..SOLUTION_QUEUE_MAX {
+            let Ok(submission) = self.submissions.try_recv() else { break };
+            let held = self.bring_home(submission.solution).await?;
+            // Nobody may be waiting: our own sealers do not.
+            submission.accepted.send(held).ok();
+        }
+        Ok(())
+    }
+
     async fn import(
         &mut self,
         package: &WorkPackage,
@@ -243,6 +256,7 @@ impl Worker {
                     sealhash = %package.seal_hash,
                     hash = %id.hash,
                     ?elapsed,
+                    txs = package.body.transactions.len(),
                     "Successfully sealed new block"
                 );
                 tracing::info!(number = id.number, hash = %id.hash, "🔨 mined potential block");
@@ -321,7 +335,7 @@ async fn work(worker: &mut Worker, shutdown: &CancellationToken) -> Result<(), M
     loop {
         let mut renew = false;
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return worker.bring_home_the_rest().await,
             event = events.recv() => match event {
                 Ok(event) => renew = worker.on_event(&event),
                 Err(broadcast::error::RecvError::Lagged(_)) => renew = true,

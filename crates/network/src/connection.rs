@@ -11,7 +11,7 @@ use chain::ChainHandle;
 use devp2p::{Capability, DisconnectReason, Local, Outgoing, PeerId, Session, Traffic};
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -126,6 +126,30 @@ impl Sender {
         self.questions().ask(message);
         let (id, payload) = message.encode(self.version);
         self.queue(self.capability, id, payload.into())
+    }
+
+    /// Sends messages one by one, each when the peer has taken those before it. Whether all of them
+    /// were written, and whatever waited already.
+    pub(crate) async fn send_all(self, messages: Arc<Vec<Message>>) -> bool {
+        if !self.is_written().await {
+            return false;
+        }
+        for message in messages.iter() {
+            let (id, payload) = message.encode(self.version);
+            let payload = payload.into();
+            let message = devp2p::Message { capability: self.capability, id, payload };
+            let sent = self.outgoing.send(Outgoing::Message(message)).await;
+            if sent.is_err() || !self.is_written().await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until everything that was sent before is written; false if it never will be.
+    async fn is_written(&self) -> bool {
+        let (mark, written) = oneshot::channel();
+        self.outgoing.send(Outgoing::Mark(mark)).await.is_ok() && written.await.is_ok()
     }
 
     /// Where to wait until an answer is worth its work: until the peer has read most of the others.

@@ -3,6 +3,7 @@
 //! It waits for one thing only, the next event. Whatever takes time is a job of its own.
 
 mod fresh;
+mod hand_over;
 mod progress;
 
 use std::{
@@ -30,6 +31,7 @@ use tokio::{
 use txpool::Pool;
 
 use fresh::Fresh;
+pub use hand_over::HandOver;
 use progress::ProgressLog;
 
 use crate::{
@@ -37,6 +39,7 @@ use crate::{
     connection::{self, Context, Joined, PeerEvent, Way},
     import::{Importing, Outcome},
     metrics::NetworkMetrics,
+    node::EVENTS_MAX,
     peers::{PeerInfo, Peers},
     pending::Pending,
     protocol::{self, Action, Event, Job, Protocol, SyncProgress},
@@ -59,6 +62,8 @@ pub(crate) enum Command {
     Trust(PeerId, bool),
     /// A word, to see that the loop runs.
     Ping(oneshot::Sender<()>),
+    /// Leave to the peers what only this node has.
+    HandOver(oneshot::Sender<HandOver>),
     /// A node's clock differs from ours.
     Clock {
         id: PeerId,
@@ -76,6 +81,8 @@ pub(crate) enum Done {
     Answer(SessionId, Option<(Answer, OwnedSemaphorePermit)>),
     /// A part of the protocol's own work.
     Protocol(protocol::Done),
+    /// Peers have what only this node had.
+    HandedOver,
     /// The database failed.
     Failed(storage::StorageError),
 }
@@ -150,13 +157,16 @@ impl Driver {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = sources.peers.recv() => self.on_peer(event),
-                Some(closed) = self.connections.join_next_with_id() => match closed {
-                    Ok((id, reason)) => self.on_closed(id, &reason),
-                    Err(error) => {
-                        tracing::error!(%error, "A connection panicked");
-                        self.on_closed(error.id(), "it panicked");
+                Some(closed) = self.connections.join_next_with_id() => {
+                    self.hear_last_words(&mut sources.peers);
+                    match closed {
+                        Ok((id, reason)) => self.on_closed(id, &reason),
+                        Err(error) => {
+                            tracing::error!(%error, "A connection panicked");
+                            self.on_closed(error.id(), "it panicked");
+                        }
                     }
-                },
+                }
                 Some(done) = self.jobs.join_next_with_id() => match done {
                     Ok((id, done)) => {
                         if matches!(done, Done::Failed(_)) {
@@ -183,7 +193,12 @@ impl Driver {
                     Err(_) => self.on_pool_skipped(),
                 },
                 Some(node) = sources.found.recv() => self.dial(DialEvent::Found(node)),
-                Some(command) = sources.commands.recv() => self.on_command(command),
+                Some(command) = sources.commands.recv() => {
+                    if matches!(command, Command::HandOver(_)) {
+                        self.tell_changes(&mut changes);
+                    }
+                    self.on_command(command);
+                }
                 _ = tick.tick() => self.on_tick(),
                 accepted = accept(listener) => match accepted {
                     Ok((stream, address)) => self.on_caller(stream, address),
@@ -274,6 +289,7 @@ impl Driver {
             Command::Ping(answer) => {
                 let _ = answer.send(());
             }
+            Command::HandOver(answer) => self.hand_over(answer),
             Command::Trust(id, trusted) => {
                 self.peers.trust(id, trusted);
                 self.publish();
@@ -308,6 +324,15 @@ impl Driver {
                 self.room = None;
             }
             PeerEvent::Message(..) => {}
+        }
+    }
+
+    /// What a peer sent before it left is in the queue when its connection is closed, and is worth
+    /// as much as any other: transactions above all, which nobody may have but who left.
+    fn hear_last_words(&mut self, peers: &mut mpsc::Receiver<PeerEvent>) {
+        for _ in 0..EVENTS_MAX {
+            let Ok(event) = peers.try_recv() else { break };
+            self.on_peer(event);
         }
     }
 
@@ -460,6 +485,7 @@ impl Driver {
                 }
             }
             Done::Protocol(done) => self.on_event(Event::Done(done)),
+            Done::HandedOver => {}
             // The chain will notice, too, and stop the node.
             Done::Failed(error) => tracing::error!(%error, "Could not answer a peer"),
         }

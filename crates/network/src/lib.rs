@@ -27,6 +27,7 @@ pub mod sync;
 mod trouble;
 pub mod wire;
 
+pub use driver::HandOver;
 pub use node::{NetworkConfig, NetworkHandle, start};
 pub use peers::PeerInfo;
 pub use pending::{PENDING_MAX, PENDING_PER_ADDRESS_MAX};

@@ -16,7 +16,7 @@ use txpool::Pool;
 
 use crate::{
     connection::{Context, ETH, INBOX_KIB_MAX, SNAP, SNAP_VERSION},
-    driver::{Command, Driver, Sources},
+    driver::{Command, Driver, HandOver, Sources},
     import::Importing,
     metrics::NetworkMetrics,
     peers::{PeerInfo, Peers},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Events of all peers that wait for the loop.
-const EVENTS_MAX: usize = 256;
+pub(crate) const EVENTS_MAX: usize = 256;
 /// Commands that wait for the loop.
 const COMMANDS_MAX: usize = 64;
 /// One in so many places is for nodes that we call, as in geth.
@@ -137,6 +137,15 @@ impl NetworkHandle {
     pub async fn answers(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Ping(reply)).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Leaves to the peers what only this node has, before it goes: the block it just made is
+    /// announced, and transactions that it was given here are sent whole to everybody. Returns when
+    /// all of that is written, or too slow; `None` if the network has ended.
+    pub async fn hand_over(&self) -> Option<HandOver> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::HandOver(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     /// Stays connected to a node. Returns false if too many such wishes wait.

@@ -190,6 +190,11 @@ impl Peers {
         self.by_id.get(&id).copied()
     }
 
+    /// The ways out to all peers.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = Sender> {
+        self.by_session.values().map(|peer| peer.sender.clone())
+    }
+
     /// Bytes that all peers have carried since the last call, in and out.
     pub(crate) fn carried(&mut self) -> (u64, u64) {
         let carried = self.by_session.values_mut().map(Peer::carried);

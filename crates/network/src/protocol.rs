@@ -22,6 +22,7 @@ use primitives::{B256, TotalDifficulty, map::HashMap};
 use storage::StorageError;
 use txpool::Pool;
 
+pub(crate) use self::transactions::own_transactions;
 pub use self::{
     blocks::Held,
     job::{Done, Job},

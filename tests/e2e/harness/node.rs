@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -139,6 +139,8 @@ impl Log {
 pub(crate) struct Node {
     child: Child,
     log: Arc<Log>,
+    /// Reads the log until it ends.
+    reader: Option<JoinHandle<()>>,
     /// How to talk to it.
     pub(crate) rpc: Rpc,
 }
@@ -183,13 +185,13 @@ impl Node {
         let log = Arc::new(Log::default());
         let lines = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
         let written = log.clone();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 written.lines().push(line);
                 written.more.notify_all();
             }
         });
-        Self { child, log, rpc: Rpc::nowhere() }
+        Self { child, log, reader: Some(reader), rpc: Rpc::nowhere() }
     }
 
     /// Waits until a line with these words says an address.
@@ -276,25 +278,44 @@ impl Node {
         self.history()
     }
 
-    /// Asks it to end; returns how it did and how long that took.
-    pub(crate) fn stop(mut self) -> (ExitStatus, Duration) {
-        let asked = Instant::now();
+    /// Asks it to end, and does not wait.
+    pub(crate) fn terminate(&self) {
         let id = self.child.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
         assert!(sent.expect("sh runs").success());
-        let status = self.child.wait().expect("the child is ours");
-        (status, asked.elapsed())
+    }
+
+    /// Waits until it has ended, and its log is read.
+    pub(crate) fn join(mut self) -> ExitStatus {
+        let ended = self.child.wait().expect("the child is ours");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only reads");
+        }
+        ended
+    }
+
+    /// Asks it to end; returns how it did and how long that took.
+    pub(crate) fn stop(self) -> (ExitStatus, Duration) {
+        let asked = Instant::now();
+        self.terminate();
+        (self.join(), asked.elapsed())
     }
 
     /// Asks it to end, and sees that it does so properly and before Kubernetes would kill it, or
     /// within 10 s where nothing else runs.
     pub(crate) fn stop_well(self) {
+        self.stop_well_and_read();
+    }
+
+    /// The same; returns everything that was logged.
+    pub(crate) fn stop_well_and_read(self) -> String {
         let log = self.log.clone();
         let (status, took) = self.stop();
         let log = log.lines().join("\n");
         assert_eq!(status.code(), Some(0), "{log}");
         let longest = Duration::from_secs(if is_long() { 10 } else { 30 });
         assert!(took < longest, "stopping took {took:?}: {log}");
+        log
     }
 }
 

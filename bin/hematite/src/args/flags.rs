@@ -104,6 +104,9 @@ pub struct EthashArgs {
     /// How many DAGs stay on disk; 0 writes none, 1 does not prepare the next [2]
     #[arg(long = "ethash.dagsondisk", value_name = "N", value_parser = integer)]
     pub ethash_dags_on_disk: Option<u64>,
+    /// Mine on the DAG's file and not on a copy in memory: for several miners on one machine
+    #[arg(long = "ethash.dagsmapped")]
+    pub ethash_dags_mapped: Option<bool>,
     /// The instructions to use: portable, avx2, avx512 or neon [the best there are]
     #[arg(long = "ethash.kernel", value_name = "NAME")]
     pub ethash_kernel: Option<String>,
@@ -409,6 +412,9 @@ pub struct OpsArgs {
     /// Address of probes and metrics; `off` for none [:6061]
     #[arg(long = "ops.addr", value_name = "ADDRESS")]
     pub ops_addr: Option<String>,
+    /// End as on SIGTERM when standard input does: for whoever starts nodes and may be killed
+    #[arg(long, hide = true)]
+    pub end_with_stdin: Option<bool>,
     /// Serve metrics also as geth does, at /debug/metrics/prometheus
     #[arg(long)]
     pub metrics: Option<bool>,

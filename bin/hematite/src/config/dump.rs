@@ -53,6 +53,7 @@ impl Config {
         flags.number("ethash.cachesondisk", self.ethash.caches_on_disk as u64);
         flags.number("ethash.dagsinmem", self.ethash.datasets_in_memory as u64);
         flags.number("ethash.dagsondisk", self.ethash.datasets_on_disk as u64);
+        flags.set("ethash.dagsmapped", self.ethash.datasets_mapped);
         flags.some("ethash.kernel", self.ethash.kernel.map(ethash::Kernel::name));
         match &self.genesis {
             Some(GenesisSource::File(path)) => flags.path("genesis", path),

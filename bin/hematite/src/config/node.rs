@@ -71,6 +71,8 @@ pub struct Ethash {
     pub datasets_in_memory: usize,
     /// Datasets on disk; 0 writes none, 1 does not prepare the next.
     pub datasets_on_disk: usize,
+    /// Whether datasets stay in their files, whose pages processes share.
+    pub datasets_mapped: bool,
 }
 
 impl Default for Ethash {
@@ -81,6 +83,7 @@ impl Default for Ethash {
             caches_on_disk: 3,
             datasets_in_memory: 1,
             datasets_on_disk: 2,
+            datasets_mapped: false,
         }
     }
 }
@@ -311,6 +314,7 @@ pub(super) fn ethash(args: &EthashArgs) -> Result<Ethash> {
         ethash_dagdir: _,
         ethash_dags_in_memory,
         ethash_dags_on_disk,
+        ethash_dags_mapped,
         ethash_kernel,
     } = args;
     let default = Ethash::default();
@@ -324,6 +328,7 @@ pub(super) fn ethash(args: &EthashArgs) -> Result<Ethash> {
         caches_on_disk: count(ethash_caches_on_disk, default.caches_on_disk),
         datasets_in_memory: count(ethash_dags_in_memory, default.datasets_in_memory),
         datasets_on_disk: count(ethash_dags_on_disk, default.datasets_on_disk),
+        datasets_mapped: ethash_dags_mapped.unwrap_or(default.datasets_mapped),
     })
 }
 

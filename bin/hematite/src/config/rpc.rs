@@ -111,7 +111,8 @@ pub(super) fn http(
     }))
 }
 
-/// `--ws` alone follows an explicit HTTP address: who opened one to the cluster means the other.
+/// `--ws` alone follows an explicit HTTP address, whoever turned HTTP on: who opened one to the
+/// cluster means the other.
 pub(super) fn ws(args: &WsArgs, http: &HttpArgs) -> Result<Option<Ws>> {
     let WsArgs { ws, ws_addr, ws_port, ws_api, ws_origins, ws_prefix } = args;
     if !ws.unwrap_or(false) {
@@ -122,9 +123,8 @@ pub(super) fn ws(args: &WsArgs, http: &HttpArgs) -> Result<Option<Ws>> {
         prefix.is_empty() || prefix.starts_with('/') && !prefix.contains(['?', '#']),
         "--ws.rpcprefix {prefix} must begin with / and have neither ? nor #"
     );
-    let http_addr = http.http_addr.clone().filter(|_| http.http == Some(true));
     Ok(Some(Ws {
-        addr: ws_addr.clone().or(http_addr).unwrap_or_else(|| LOOPBACK.to_owned()),
+        addr: ws_addr.clone().or(http.http_addr.clone()).unwrap_or_else(|| LOOPBACK.to_owned()),
         port: ws_port.unwrap_or(8546),
         apis: apis(ws_api.as_deref()),
         origins: list(ws_origins.as_deref()),

@@ -170,7 +170,11 @@ fn opens_websockets_where_http_is_open() {
     assert_eq!(ws("hematite --ws"), "localhost");
     assert_eq!(ws("hematite --ws --http"), "localhost");
     assert_eq!(ws("hematite --ws --http --http.addr 0.0.0.0"), "0.0.0.0");
-    assert_eq!(ws("hematite --ws --http.addr 0.0.0.0"), "localhost");
+    assert_eq!(ws("hematite --ws --http.addr 0.0.0.0"), "0.0.0.0");
+    assert_eq!(ws("hematite --role miner --ws"), "localhost");
+    assert_eq!(ws("hematite --role miner --http.addr 0.0.0.0 --ws"), "0.0.0.0");
+    assert_eq!(ws("geth --rpc --rpcaddr=0.0.0.0 --rpcapi=eth,net,web3 --ws"), "0.0.0.0");
+    assert_eq!(ws("geth --ws --wsaddr 127.0.0.1 --rpc --rpcaddr 0.0.0.0"), "127.0.0.1");
     assert_eq!(ws("hematite --ws --ws.addr 1.2.3.4 --http --http.addr 0.0.0.0"), "1.2.3.4");
 }
 

@@ -4,7 +4,7 @@ mod disk;
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,11 +14,15 @@ use eyre::Result;
 use miner::{DatasetProgress, MinerHandle};
 use network::{NetworkHandle, PeerInfo, SyncProgress, wire::EthVersion};
 use primitives::U256;
-use tokio::time::{self, MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{self, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::disk::{Disk, DiskWatch};
 use super::{Check, Criterion, Family, Kind, LOOK_PERIOD, Measure, Ops, Report};
+use crate::network::OwnClock;
 
 /// How long the chain's thread may be busy with one block: the slowest machine with the largest
 /// block takes seconds.
@@ -31,6 +35,9 @@ const NETWORK_SILENCE_MAX: Duration = Duration::from_secs(30);
 const FIRST_PEER_PERIOD: Duration = Duration::from_secs(10);
 /// How far the newest block may be ahead of the clock, in seconds: as far as blocks are taken.
 const AHEAD_SECONDS_MAX: u64 = 15;
+/// Why a node is alone that called nobody.
+const NOBODY: &str =
+    "nobody to call is known; are there bootnodes (--bootnodes), and do they answer?";
 /// Room on the disk below which a node is not ready, in bytes.
 const FREE_BYTES_MIN: u64 = 256 << 20;
 
@@ -41,6 +48,10 @@ pub struct Parts {
     pub chain: ChainHandle,
     /// The network, if there are peers.
     pub network: Option<NetworkHandle>,
+    /// What nodes say of this machine's clock.
+    pub clock: OwnClock,
+    /// Why the dashboard does not hear of this node; `None` if there is no dashboard.
+    pub dashboard: Option<watch::Receiver<Option<String>>>,
     /// The miner, if there is one.
     pub miner: Option<MinerHandle>,
     /// Where the data is; `None` if it is in memory.
@@ -60,6 +71,8 @@ struct Watch {
     answered: Instant,
     /// When the sync that goes on was first seen, and at which block.
     sync: Option<(Instant, u64)>,
+    /// What was wrong with peers when that was logged last.
+    warned: Option<String>,
     disk: DiskWatch,
 }
 
@@ -75,6 +88,10 @@ struct Facts {
     /// How long the chain's thread has been at the same block.
     stuck: Duration,
     network: Option<Network>,
+    /// By how many seconds the clock is ahead, as most nodes say.
+    own_clock: i64,
+    /// Why the dashboard does not hear of this node.
+    dashboard: Option<Option<String>>,
     miner: Option<Miner>,
     disk: Option<Disk>,
     pool_max: (usize, usize),
@@ -88,13 +105,20 @@ struct Network {
     sync: Option<SyncProgress>,
     /// How much longer the sync takes, if there is a pace.
     sync_eta: Option<Duration>,
+    /// What may be wrong if there are no peers.
+    why: Option<String>,
 }
 
 #[derive(Debug)]
 struct Miner {
     is_mining: bool,
     hashrate: u64,
+    threads: usize,
     dataset: Option<DatasetProgress>,
+    /// Whether there is work that waits for one.
+    waits: bool,
+    /// Why there is no dataset.
+    failure: Option<String>,
 }
 
 /// Tells once a second how things stand, until the node stops.
@@ -121,7 +145,15 @@ impl Watch {
     fn new(parts: Parts, now: Instant) -> Self {
         let pulse = parts.chain.pulse();
         let disk = DiskWatch::new(parts.directory.clone());
-        Self { parts, began: now, pulse: (pulse, now), answered: now, sync: None, disk }
+        Self {
+            parts,
+            began: now,
+            pulse: (pulse, now),
+            answered: now,
+            sync: None,
+            warned: None,
+            disk,
+        }
     }
 
     async fn look(&mut self) -> Facts {
@@ -138,6 +170,9 @@ impl Watch {
         let miner = self.parts.miner.as_ref().map(|miner| Miner {
             is_mining: miner.is_mining(),
             hashrate: miner.hashrate(),
+            threads: miner.threads(),
+            waits: miner.waits_for_dataset(),
+            failure: miner.dataset_failure(),
             dataset: miner.dataset_progress(),
         });
         Facts {
@@ -147,6 +182,8 @@ impl Watch {
             pulse,
             stuck: now - self.pulse.1,
             network,
+            own_clock: self.parts.clock.load(Ordering::Relaxed),
+            dashboard: self.parts.dashboard.as_ref().map(|dashboard| dashboard.borrow().clone()),
             miner,
             disk: self.disk.look(now),
             pool_max: self.parts.pool_max,
@@ -167,13 +204,36 @@ impl Watch {
         };
         self.sync = since;
         let sync_eta = sync.zip(since).and_then(|(sync, since)| eta(sync, since, now));
+        let peers = network.peers();
+        let why = peers.is_empty().then(|| self.why_alone(&network, now));
+        if !peers.is_empty() {
+            self.warned = None;
+        }
         Network {
             silent: now - self.answered,
-            peers: network.peers(),
+            peers,
             peers_max: network.peers_max(),
             sync,
             sync_eta,
+            why,
         }
+    }
+
+    /// What is known about why there is no peer. It is logged when it is something else than before,
+    /// once a node has had time to find one.
+    fn why_alone(&mut self, network: &NetworkHandle, now: Instant) -> String {
+        let why = match network.troubles().into_iter().next() {
+            Some(trouble) => match trouble.address {
+                Some(address) => format!("{address}: {}", trouble.reason),
+                None => trouble.reason,
+            },
+            None => NOBODY.to_owned(),
+        };
+        if now - self.began >= FIRST_PEER_PERIOD && self.warned.as_ref() != Some(&why) {
+            tracing::warn!(%why, "No peers");
+            self.warned = Some(why.clone());
+        }
+        why
     }
 }
 
@@ -203,6 +263,8 @@ impl Facts {
                 self.sync(),
                 self.disk.map(Disk::criterion),
                 Some(self.clock()),
+                self.dataset(),
+                self.dashboard(),
             ]
             .into_iter()
             .flatten()
@@ -248,13 +310,21 @@ impl Facts {
     /// The dataset that the miner waits for. One that searches already makes the next one.
     fn dag(&self) -> Option<Check> {
         let idle = self.miner.as_ref().filter(|miner| miner.is_mining && miner.hashrate == 0);
-        Some(Check::new("dag", false, dataset_words(&idle?.dataset?)))
+        let words = match idle? {
+            Miner { failure: Some(failure), .. } => failure.clone(),
+            Miner { dataset: Some(dataset), .. } => dataset_words(dataset),
+            // The cache comes first.
+            Miner { waits: true, .. } => "is about to be made".to_owned(),
+            Miner { waits: false, .. } => return None,
+        };
+        Some(Check::new("dag", false, words))
     }
 
     fn peers(&self) -> Criterion {
         let connected = self.network.as_ref().map_or(0, |network| network.peers.len());
         let wanted = usize::from(self.network.is_some());
-        Criterion { name: "peers", measure: Measure::Peers { connected, wanted } }
+        let why = self.network.as_ref().and_then(|network| network.why.clone());
+        Criterion { name: "peers", measure: Measure::Peers { connected, wanted, why } }
     }
 
     fn sync(&self) -> Option<Criterion> {
@@ -272,11 +342,37 @@ impl Facts {
 
     fn clock(&self) -> Criterion {
         match self.view.head.timestamp.saturating_sub(self.clock) {
-            ahead if ahead > AHEAD_SECONDS_MAX => {
-                Criterion::new("clock", false, format!("{ahead} s behind the newest block"))
+            ahead if ahead > AHEAD_SECONDS_MAX => Criterion::new(
+                "clock",
+                false,
+                format!("{ahead} s behind the newest block; run NTP"),
+            ),
+            _ if self.own_clock != 0 => {
+                let (seconds, way) = match self.own_clock {
+                    ahead @ 1.. => (ahead.unsigned_abs(), "ahead"),
+                    behind => (behind.unsigned_abs(), "behind"),
+                };
+                let words = format!("about {seconds} s {way} of that of most nodes; run NTP");
+                Criterion::new("clock", false, words)
             }
             _ => Criterion::new("clock", true, "ok"),
         }
+    }
+
+    /// A miner that cannot have its dataset does nothing of what it is for.
+    fn dataset(&self) -> Option<Criterion> {
+        let miner = self.miner.as_ref().filter(|miner| miner.is_mining && miner.threads > 0)?;
+        let words = miner.failure.as_deref();
+        Some(Criterion::new("dag", words.is_none(), words.unwrap_or("ok")))
+    }
+
+    /// Only said: who looks after nodes must not be what they depend on.
+    fn dashboard(&self) -> Option<Criterion> {
+        let words = match self.dashboard.as_ref()? {
+            None => "hears of this node".to_owned(),
+            Some(trouble) => format!("does not hear of this node: {trouble}"),
+        };
+        Some(Criterion::new("dashboard", true, words))
     }
 
     fn families(&self) -> Vec<Family> {
@@ -328,6 +424,11 @@ impl Facts {
         if let Some(miner) = &self.miner {
             let mining = f64::from(u8::from(miner.is_mining));
             families.push(gauge("miner_mining", "Whether work is made and sealed.", mining));
+            families.push(gauge(
+                "miner_search_threads",
+                "Threads of this machine that are to search for seals.",
+                miner.threads as f64,
+            ));
         }
         families.extend(self.disk.iter().flat_map(Disk::families));
         families

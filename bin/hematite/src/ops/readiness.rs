@@ -47,6 +47,8 @@ pub enum Measure {
         connected: usize,
         /// How many there should be unless something else is said.
         wanted: usize,
+        /// What may be wrong if there are too few, in words.
+        why: Option<String>,
     },
     /// Blocks that peers have and this node has not: whoever asks may say how many are well.
     Behind {
@@ -158,9 +160,11 @@ impl Criterion {
     pub fn check(&self, thresholds: Thresholds) -> Check {
         let (good, words) = match &self.measure {
             Measure::Is { good, words } => (*good, words.clone()),
-            Measure::Peers { connected, wanted } => {
+            Measure::Peers { connected, wanted, why } => {
                 let wanted = thresholds.peers_min.unwrap_or(*wanted);
-                (*connected >= wanted, format!("{connected} of at least {wanted}"))
+                let good = *connected >= wanted;
+                let why = why.as_ref().filter(|_| !good).map(|why| format!(": {why}"));
+                (good, format!("{connected} of at least {wanted}{}", why.unwrap_or_default()))
             }
             Measure::Behind { blocks, words } => {
                 let most = thresholds.behind_max.unwrap_or(BEHIND_MAX);
@@ -281,7 +285,7 @@ mod tests {
     }
 
     fn peers(connected: usize) -> Criterion {
-        Criterion { name: "peers", measure: Measure::Peers { connected, wanted: 1 } }
+        Criterion { name: "peers", measure: Measure::Peers { connected, wanted: 1, why: None } }
     }
 
     fn behind(blocks: u64) -> Criterion {

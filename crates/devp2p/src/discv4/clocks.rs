@@ -108,7 +108,7 @@ impl Clocks {
     }
 
     /// By how many seconds our own clock is ahead, if the most say so.
-    fn own_seconds(&self, now: Instant) -> Option<i64> {
+    pub(super) fn own_seconds(&self, now: Instant) -> Option<i64> {
         let all = self.fresh(now).count();
         let off = |is_ahead: bool| {
             let off = self.fresh(now).map(|reading| reading.seconds).filter(|s| is_off(*s));

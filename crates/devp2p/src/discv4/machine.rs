@@ -276,6 +276,12 @@ impl Machine {
         skews
     }
 
+    /// By how many seconds our own clock seems to be ahead, behind if negative, if most nodes say so.
+    #[must_use]
+    pub fn own_clock(&self, now: Instant) -> Option<i64> {
+        self.clocks.own_seconds(now)
+    }
+
     /// Whether others tell us our address.
     #[must_use]
     pub const fn learns_address(&self) -> bool {

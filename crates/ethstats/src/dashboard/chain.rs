@@ -8,7 +8,10 @@ use std::{
 use primitives::{B256, U256};
 use serde_json::{Value, json};
 
-use super::forecast::{self, Forecast, Rule};
+use super::{
+    forecast::{self, Forecast, Rule},
+    trust::is_plausible,
+};
 use crate::message::BlockSeen;
 
 /// Heights that are kept.
@@ -62,7 +65,12 @@ struct Reorg {
 impl Chain {
     /// Takes a block that a node has as its head; returns how long after the first, in
     /// milliseconds, unless it has told of it before.
-    pub(crate) fn reported(&mut self, seen: BlockSeen, by: &Arc<str>, now: u64) -> Option<u64> {
+    pub(crate) fn reported(
+        &mut self,
+        seen: BlockSeen,
+        (by, is_trusted): (&Arc<str>, bool),
+        now: u64,
+    ) -> Option<u64> {
         let hash = seen.hash;
         let kept = self.insert(seen)?;
         let first = *kept.first.get_or_insert(now);
@@ -72,7 +80,9 @@ impl Chain {
         let delay = now.saturating_sub(first);
         kept.reports.push((by.clone(), delay));
         kept.changed = true;
-        self.choose(hash);
+        if is_trusted {
+            self.choose(hash, now);
+        }
         Some(delay)
     }
 
@@ -80,10 +90,8 @@ impl Chain {
     pub(crate) fn learned(&mut self, seen: BlockSeen) -> bool {
         let hash = seen.hash;
         let is_new = !self.index.contains_key(&hash);
-        if is_new && self.insert(seen).is_some() {
-            self.choose(hash);
-        }
-        is_new
+        // It is older than a head that somebody has told of, and nobody's head itself.
+        is_new && self.insert(seen).is_some()
     }
 
     fn insert(&mut self, seen: BlockSeen) -> Option<&mut Kept> {
@@ -115,15 +123,39 @@ impl Chain {
         height.iter().find(|kept| kept.seen.hash == hash)
     }
 
-    /// Heavier wins; nodes that do not say how heavy are compared by height.
-    fn choose(&mut self, candidate: B256) {
-        let weight = |hash: Option<B256>| {
-            let seen = &self.block(hash?)?.seen;
-            Some((seen.td, seen.number))
-        };
-        let (now, new) = (weight(self.head), weight(Some(candidate)));
-        if new > now {
+    /// Heavier wins, if it can be that heavy; nodes that do not say how heavy are compared by
+    /// height.
+    fn choose(&mut self, candidate: B256, now: u64) {
+        let Some(new) = self.block(candidate).map(|kept| &kept.seen) else { return };
+        let is_better = self.head.and_then(|head| self.block(head)).is_none_or(|head| {
+            (new.td, new.number) > (head.seen.td, head.seen.number)
+                && is_plausible(&head.seen, new, now)
+        });
+        if is_better {
             self.head = Some(candidate);
+        }
+    }
+
+    /// Whether a block claims to be heavier than the head, and is not believed.
+    pub(crate) fn doubts(&self, hash: B256) -> bool {
+        let weight = |hash| self.block(hash).map(|kept| (kept.seen.td, kept.seen.number));
+        self.head.is_some_and(|head| weight(hash) > weight(head))
+    }
+
+    /// Whether the head descends from a block, or is it.
+    pub(crate) fn is_on_branch(&self, head: B256, hash: B256) -> bool {
+        let Some(lowest) = self.block(hash).map(|kept| kept.seen.number) else { return false };
+        let mut branch = self.ancestry(head).take_while(|kept| kept.seen.number >= lowest);
+        branch.any(|kept| kept.seen.hash == hash)
+    }
+
+    /// Takes a block for the head that most nodes have, then the heaviest of these that follows.
+    pub(crate) fn believe(&mut self, hash: B256, heads: &[B256], now: u64) {
+        self.head = Some(hash);
+        for head in heads {
+            if self.is_on_branch(*head, hash) {
+                self.choose(*head, now);
+            }
         }
     }
 

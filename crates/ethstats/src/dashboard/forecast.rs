@@ -34,11 +34,11 @@ pub(crate) enum Rule {
 pub(crate) struct Forecast {
     rule: Rule,
     /// Seconds between blocks at this hashrate.
-    mean: f64,
+    pub(super) mean: f64,
     /// The ice age's part of the difficulty now.
-    bomb: f64,
+    pub(super) bomb: f64,
     /// Seconds between blocks, from which block on, and in how many seconds that is.
-    milestones: Vec<(f64, u64, f64)>,
+    pub(super) milestones: Vec<(f64, u64, f64)>,
 }
 
 impl Rule {

@@ -23,6 +23,10 @@ pub(crate) struct Node {
     pub(crate) latency: Option<u32>,
     pub(crate) progress: Progress,
     pub(crate) head: Option<Head>,
+    /// Whether its newest block is heavier than is believed.
+    pub(crate) is_doubted: bool,
+    /// Whether what it alone says is believed: not if most others had another chain.
+    pub(crate) is_trusted: bool,
     delays: VecDeque<u64>,
     /// When it was heard of first, and last, in milliseconds since 1970.
     first: u64,
@@ -57,6 +61,8 @@ impl Node {
             latency: None,
             progress: Progress::default(),
             head: None,
+            is_doubted: false,
+            is_trusted: true,
             delays: VecDeque::new(),
             first: now,
             last: now,
@@ -85,7 +91,7 @@ impl Node {
             let connected = now.saturating_sub(self.since);
             self.connected_before = self.connected_before.saturating_add(connected);
             self.since = now;
-            (self.latency, self.progress.dataset) = (None, None);
+            (self.latency, self.progress) = (None, Progress::default());
         }
         self.changed = true;
     }
@@ -161,6 +167,8 @@ impl Node {
             "block": head,
             "delays": self.delays,
             "uptime": self.uptime(now),
+            "doubted": self.is_doubted,
+            "trouble": self.progress.trouble,
             "dataset": self.progress.dataset.as_ref().map(crate::message::DatasetSeen::json),
         })
     }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, Dashboard, Event, Refusal, SessionId,
+    figures::Figures,
     pages::{self, Upgrade},
     sockets::{self, Outbound},
 };
@@ -40,6 +41,8 @@ const OUTBOUND_MAX: usize = 8;
 const UPDATES_MAX: usize = 32;
 /// How often pages are told what changed.
 const UPDATE_PERIOD: Duration = Duration::from_millis(250);
+/// How often metrics are set.
+const MEASURE_PERIOD: Duration = Duration::from_secs(1);
 /// How often they are told that nothing did.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 /// How long a request's head may take.
@@ -68,6 +71,8 @@ pub(super) enum Command {
     Page(oneshot::Sender<Feed>),
     Details(B256, oneshot::Sender<Option<Value>>),
     Count(oneshot::Sender<usize>),
+    /// A frame that is no report.
+    Malformed,
 }
 
 /// What a page lives on.
@@ -96,9 +101,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (commands, mut waiting) = mpsc::channel(COMMANDS_MAX);
     let pages = Arc::new(Semaphore::new(PAGES_MAX));
+    let mut server = Server::new(dashboard, pages.clone());
     let shared = Shared { commands, pages, shutdown: shutdown.clone() };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut server = Server::new(dashboard);
     let mut connections = JoinSet::new();
     let mut tick = time::interval(UPDATE_PERIOD);
     tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -188,10 +193,13 @@ struct Server {
     snapshot: Option<Utf8Bytes>,
     updated: Instant,
     refused: Option<Instant>,
+    figures: Figures,
+    measured: Instant,
+    places: Arc<Semaphore>,
 }
 
 impl Server {
-    fn new(dashboard: Dashboard) -> Self {
+    fn new(dashboard: Dashboard, places: Arc<Semaphore>) -> Self {
         Self {
             dashboard,
             nodes: HashMap::new(),
@@ -199,6 +207,9 @@ impl Server {
             snapshot: None,
             updated: Instant::now(),
             refused: None,
+            figures: Figures::new(),
+            measured: Instant::now(),
+            places,
         }
     }
 
@@ -222,6 +233,7 @@ impl Server {
                 drop(reply.send(Feed { snapshot, updates }));
             }
             Command::Details(hash, reply) => drop(reply.send(self.dashboard.details(hash))),
+            Command::Malformed => self.figures.malformed_frames_total.increment(1),
             Command::Count(reply) => drop(reply.send(self.dashboard.connected())),
         }
     }
@@ -229,6 +241,11 @@ impl Server {
     fn tick(&mut self) {
         self.on(Event::Tick);
         self.publish();
+        if self.measured.elapsed() >= MEASURE_PERIOD {
+            self.measured = Instant::now();
+            let pages = PAGES_MAX.saturating_sub(self.places.available_permits());
+            self.figures.measure(&self.dashboard, pages);
+        }
         if self.updated.elapsed() >= HEARTBEAT_PERIOD {
             self.send(&json!({ "now": now() }));
         }
@@ -265,6 +282,14 @@ impl Server {
                     let address = self.nodes.get(&id).map(|(address, _)| address.to_string());
                     tracing::info!(%node, address, "A node reports");
                 }
+                Action::Doubt(id, node, number) => {
+                    self.figures.doubted_blocks_total.increment(1);
+                    let address = self.nodes.get(&id).map(|(address, _)| address.to_string());
+                    tracing::warn!(
+                        %node, address, number,
+                        "A node claims more work than its chain can have by now; it is not believed"
+                    );
+                }
             }
         }
     }
@@ -281,6 +306,7 @@ impl Server {
     }
 
     fn close(&mut self, id: SessionId, why: &Refusal) {
+        Figures::refused(why);
         let Some((address, _)) = self.nodes.remove(&id) else { return };
         let is_quiet = self.refused.is_some_and(|last| last.elapsed() < REFUSAL_LOG_PERIOD);
         match why {

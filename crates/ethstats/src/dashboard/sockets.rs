@@ -126,6 +126,9 @@ async fn talk(
                     }
                     Err(error) => {
                         tracing::debug!(%error, "A node sent what is no report");
+                        if shared.commands.send(Command::Malformed).await.is_err() {
+                            return;
+                        }
                         faults += 1;
                         if faults > FAULTS_MAX {
                             return;

@@ -1,5 +1,7 @@
 use std::net::Ipv4Addr;
 
+use primitives::U256;
+
 use super::{chain::tests as blocks, *};
 use crate::message::{DatasetSeen, Info, Progress, Stats};
 
@@ -283,7 +285,7 @@ fn changes_are_told_once_and_only_if_there_are_some() {
     assert_eq!(running.dashboard.take_changes(running.now), None);
     let dataset =
         DatasetSeen { epoch: 3, phase: "generating".into(), done: 1, total: 4, eta: Some(9) };
-    let progress = Progress { dataset: Some(dataset), bomb_delay: Some(0) };
+    let progress = Progress { dataset: Some(dataset), bomb_delay: Some(0), trouble: None };
     running.on(Event::Said(id, NodeMessage::Progress(progress)));
     let changes = running.dashboard.take_changes(running.now).unwrap();
     assert_eq!(changes["nodes"][0]["dataset"]["eta"], 9);
@@ -309,4 +311,106 @@ fn what_is_kept_of_a_chain_has_a_limit() {
     let shown = running.dashboard.snapshot(running.now);
     let at_top = shown["blocks"].as_array().unwrap().iter();
     assert_eq!(at_top.filter(|block| block["number"] == most + 10).count(), 16);
+}
+
+#[test]
+fn who_claims_an_absurd_total_difficulty_is_doubted_and_holds_no_head() {
+    let mut running = Running::new();
+    let [honest, liar] = ["honest", "liar"].map(|name| running.join(name));
+    let head = |running: &Running| running.dashboard.snapshot(running.now)["head"].clone();
+    let fresh = |running: &Running, number: u64, branch: u8| {
+        let mut block = blocks::block(number, branch, 0);
+        block.timestamp = running.now / SECOND;
+        block
+    };
+    let first = fresh(&running, 100, 1);
+    running.block(honest, &first);
+    let mut lie = fresh(&running, 101, 2);
+    lie.td = U256::MAX;
+    let said = running.block(liar, &lie);
+    assert!(said.contains(&Action::Doubt(liar, "liar".into(), 101)), "{said:?}");
+    assert_eq!(head(&running), json!(first.hash));
+    assert_eq!(running.node("liar")["doubted"], true);
+    assert_eq!(running.node("honest")["doubted"], false);
+    // The next block of the others is the head as ever, and the next lie is no news.
+    running.now += 10 * SECOND;
+    let second = fresh(&running, 101, 1);
+    running.block(honest, &second);
+    assert_eq!(head(&running), json!(second.hash));
+    let mut again = fresh(&running, 102, 2);
+    again.td = U256::MAX;
+    let said = running.block(liar, &again);
+    assert!(!said.iter().any(|action| matches!(action, Action::Doubt(..))), "{said:?}");
+    assert_eq!(head(&running), json!(second.hash));
+}
+
+#[test]
+fn a_head_that_most_nodes_do_not_have_gives_way_and_who_told_of_it_is_not_believed() {
+    let mut running = Running::new();
+    let honest = ["a", "b", "c"].map(|name| running.join(name));
+    let liar = running.join("liar");
+    let head = |running: &Running| running.dashboard.snapshot(running.now)["head"].clone();
+    // Heavier by less than is absurd.
+    let lie = |running: &mut Running, number: u64| {
+        let mut lie = blocks::block(number, 2, 5 * 131_072);
+        lie.timestamp = running.now / SECOND;
+        running.block(liar, &lie);
+        lie.hash
+    };
+    let mut hash = lie(&mut running, 100);
+    let mut number = 100;
+    let mut is_over = false;
+    while !is_over && number < 110 {
+        for id in honest {
+            let mut block = blocks::block(number, 1, 0);
+            block.timestamp = running.now / SECOND;
+            running.block(id, &block);
+        }
+        if head(&running) == json!(hash) && number < 102 {
+            hash = lie(&mut running, number + 1);
+        }
+        running.now += 10 * SECOND;
+        running.on(Event::Tick);
+        is_over = head(&running) == json!(blocks::block(number, 1, 0).hash);
+        number += 1;
+    }
+    assert!(is_over, "theirs is the head");
+    lie(&mut running, number + 3);
+    assert_eq!(head(&running), json!(blocks::block(number - 1, 1, 0).hash), "it stays so");
+    let mut next = blocks::block(number, 1, 0);
+    next.timestamp = running.now / SECOND;
+    running.block(honest[0], &next);
+    assert_eq!(head(&running), json!(next.hash));
+}
+
+#[test]
+fn a_page_says_who_was_refused_until_the_secret_is_right() {
+    let mut running = Running::new();
+    let id = running.open();
+    running.on(Event::Said(id, hello("lost", "1", "wrong")));
+    let shown = running.dashboard.snapshot(running.now);
+    assert_eq!(shown["refused"][0]["name"], "lost");
+    assert_eq!(shown["refused"][0]["why"], "wrong secret");
+    assert!(!shown.to_string().contains("\"wrong\""), "a secret is not shown");
+    assert_eq!(running.dashboard.take_changes(running.now).unwrap()["refused"][0]["name"], "lost");
+    for number in 0..3 * REFUSED_MAX {
+        let id = running.open();
+        running.on(Event::Said(id, hello(&format!("x{number}"), "1", "wrong")));
+    }
+    let refused = running.dashboard.snapshot(running.now)["refused"].as_array().unwrap().len();
+    assert_eq!(refused, REFUSED_MAX);
+    running.join("x23");
+    assert!(!running.dashboard.snapshot(running.now)["refused"].to_string().contains("x23"));
+}
+
+#[test]
+fn what_a_node_says_is_not_well_with_it_is_shown_while_it_is_there() {
+    let mut running = Running::new();
+    let id = running.join("a");
+    let trouble = Some("clock about 40 s behind".to_owned());
+    let progress = Progress { trouble, ..Progress::default() };
+    running.on(Event::Said(id, NodeMessage::Progress(progress)));
+    assert_eq!(running.node("a")["trouble"], "clock about 40 s behind");
+    running.on(Event::Closed(id));
+    assert_eq!(running.node("a")["trouble"], Value::Null);
 }

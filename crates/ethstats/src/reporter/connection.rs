@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time,
 };
 use tokio_tungstenite::{
@@ -48,6 +48,8 @@ pub struct ReporterConfig {
     pub reports: mpsc::Receiver<Report>,
     /// Who finds blocks.
     pub history: mpsc::Sender<HistoryRequest>,
+    /// Told why nothing is reported; nothing when all is well.
+    pub trouble: watch::Sender<Option<String>>,
 }
 
 /// Why a session with a dashboard ended.
@@ -69,9 +71,9 @@ enum ConnectionError {
 
 /// Reports until it is told to stop, or the node has nothing to report any more.
 pub async fn report(config: ReporterConfig, shutdown: CancellationToken) {
-    let ReporterConfig { target, identity, reports, history } = config;
+    let ReporterConfig { target, identity, reports, history, trouble } = config;
     let reporter = Reporter::new(&target, &identity);
-    let mut driver = Driver { target, reporter, reports, history, is_in: false };
+    let mut driver = Driver { target, reporter, reports, history, trouble, is_in: false };
     shutdown.run_until_cancelled(driver.run()).await;
 }
 
@@ -80,6 +82,7 @@ struct Driver {
     reporter: Reporter,
     reports: mpsc::Receiver<Report>,
     history: mpsc::Sender<HistoryRequest>,
+    trouble: watch::Sender<Option<String>>,
     is_in: bool,
 }
 
@@ -93,6 +96,7 @@ impl Driver {
             let Err(error) = self.session().await else { return };
             self.reporter.on(Event::Closed, Instant::now(), &mut Vec::new());
             let wait = if self.is_in { RETRY_PERIOD_SHORT } else { RETRY_PERIOD };
+            self.trouble.send_replace(Some(error.to_string()));
             let dashboard = self.target.host();
             tracing::warn!(%dashboard, %error, retry = ?wait, "Could not report to the dashboard");
             if !self.keep_newest(wait).await {
@@ -188,6 +192,7 @@ impl Driver {
                 }
                 Action::LoggedIn => {
                     self.is_in = true;
+                    self.trouble.send_replace(None);
                     tracing::info!(dashboard = self.target.host(), "Reporting to the dashboard");
                 }
                 Action::Close(fault) => return Ok(Some(fault)),

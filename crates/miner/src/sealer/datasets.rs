@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -69,6 +72,10 @@ pub(crate) struct Datasets {
     config: DatasetConfig,
     /// How far the one in the making is.
     pub(crate) generation: Arc<Mutex<Option<Generation>>>,
+    /// Why there is none, since the last try.
+    pub(crate) failure: Arc<Mutex<Option<String>>>,
+    /// Whether there was one.
+    pub(crate) is_there: Arc<AtomicBool>,
     current: Mutex<Current>,
     changed: Condvar,
     background: Mutex<Background>,
@@ -118,6 +125,8 @@ impl Datasets {
             engine,
             config,
             generation: Arc::default(),
+            failure: Arc::default(),
+            is_there: Arc::default(),
             current: Mutex::default(),
             changed: Condvar::new(),
             background: Mutex::default(),
@@ -201,6 +210,8 @@ impl Datasets {
                 .map_err(FileError::from),
         };
         let elapsed = started.elapsed();
+        self.is_there.fetch_or(matches!(made, Ok(Some(_))), Ordering::Relaxed);
+        *locked(&self.failure) = made.as_ref().err().map(|error| cannot(bytes, error));
         match made {
             Ok(Some((dataset, origin, unsaved))) => {
                 let (epoch, pages) = (epoch.get(), dataset.pages());
@@ -318,6 +329,15 @@ impl Datasets {
             let _ = thread.join();
         }
     }
+}
+
+/// Why there is no dataset, with the way out.
+fn cannot(bytes: u64, error: &FileError) -> String {
+    let mib = bytes >> 20;
+    format!(
+        "cannot be had: {error}; it takes {mib} MiB of memory, or of a disk: raise the memory limit, \
+         or make room in the folder of DAGs (--ethash.dagdir)"
+    )
 }
 
 /// How long making a dataset takes on this many threads, judged by a sample made now on this one.

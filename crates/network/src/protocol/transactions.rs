@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use alloy_eips::eip2718::Encodable2718;
 use primitives::B256;
-use txpool::{Origin, PooledTransaction};
+use txpool::{Origin, Pool, PooledTransaction};
 
 use super::{Action, Fault, Job, Protocol, Turn};
 use crate::{
@@ -11,6 +12,34 @@ use crate::{
     gossip::transactions::{self, Event},
     wire::{AnnouncedTransaction, EthVersion, Message},
 };
+
+/// How many bytes of transactions go into one message, if there is more than one; as gossip does.
+const PACK_BYTES_MAX: usize = 100 * 1024;
+
+/// The transactions that were given to this node, pending or not, in messages for peers, and how
+/// many there are. Those of one sender are in the order of their nonces. The pool bounds them.
+pub(crate) fn own_transactions(pool: &Pool) -> (usize, Vec<Message>) {
+    let (mut count, mut messages) = (0, Vec::new());
+    let (mut pack, mut bytes) = (Vec::new(), 0);
+    for account in pool.content().into_values() {
+        for pooled in account.pending.iter().chain(&account.queued) {
+            if pooled.origin != Origin::Local {
+                continue;
+            }
+            let size = pooled.tx.encode_2718_len();
+            if bytes + size > PACK_BYTES_MAX && !pack.is_empty() {
+                messages.push(Message::Transactions(std::mem::take(&mut pack)));
+                bytes = 0;
+            }
+            (count, bytes) = (count + 1, bytes + size);
+            pack.push(pooled.tx.clone());
+        }
+    }
+    if !pack.is_empty() {
+        messages.push(Message::Transactions(pack));
+    }
+    (count, messages)
+}
 
 impl Protocol {
     pub(super) fn greet_with_transactions(

@@ -22,8 +22,18 @@ fn facts() -> Facts {
             peers_max: 50,
             sync: None,
             sync_eta: None,
+            why: None,
         }),
-        miner: Some(Miner { is_mining: true, hashrate: 5, dataset: None }),
+        own_clock: 0,
+        dashboard: None,
+        miner: Some(Miner {
+            is_mining: true,
+            hashrate: 5,
+            threads: 1,
+            dataset: None,
+            waits: false,
+            failure: None,
+        }),
         disk: Some(Disk { free: 1 << 40, size: 1 << 41, used: 7 }),
         pool_max: (5_120, 1_024),
     }
@@ -195,4 +205,58 @@ async fn a_thread_that_imports_takes_steps_until_it_stops() {
     drop(facts);
     // The last handle is gone.
     tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
+}
+
+/// A criterion in words, and whether it is met.
+fn said(facts: &Facts, name: &str) -> Option<(bool, String)> {
+    let criteria = facts.report().criteria;
+    let criterion = criteria.iter().find(|criterion| criterion.name == name)?;
+    let check = criterion.check(Default::default());
+    Some((check.good, check.words))
+}
+
+#[test]
+fn a_node_that_is_alone_says_what_it_knows_about_why() {
+    let mut facts = facts();
+    network(&mut facts).why = Some("10.0.0.1:30303: another genesis".to_owned());
+    let (good, words) = said(&facts, "peers").unwrap();
+    assert!(!good);
+    assert_eq!(words, "0 of at least 1: 10.0.0.1:30303: another genesis");
+}
+
+#[test]
+fn a_clock_that_most_nodes_disagree_with_is_said() {
+    let mut facts = facts();
+    assert_eq!(said(&facts, "clock"), Some((true, "ok".to_owned())));
+    for (ahead, words) in [(62, "62 s ahead"), (-40, "40 s behind")] {
+        facts.own_clock = ahead;
+        let (good, found) = said(&facts, "clock").unwrap();
+        assert!(!good && found.contains(words) && found.contains("NTP"), "{found}");
+    }
+}
+
+#[test]
+fn a_miner_that_cannot_have_its_dag_says_so_and_has_not_started() {
+    let mut facts = facts();
+    assert_eq!(said(&facts, "dag"), Some((true, "ok".to_owned())));
+    let miner = facts.miner.as_mut().unwrap();
+    (miner.hashrate, miner.failure) = (0, Some("cannot be had: no memory".to_owned()));
+    assert_eq!(said(&facts, "dag"), Some((false, "cannot be had: no memory".to_owned())));
+    assert_eq!(preparing(&facts), ["dag cannot be had: no memory"]);
+    let miner = facts.miner.as_mut().unwrap();
+    (miner.failure, miner.waits) = (None, true);
+    assert_eq!(preparing(&facts), ["dag is about to be made"]);
+    facts.miner.as_mut().unwrap().threads = 0;
+    assert_eq!(said(&facts, "dag"), None, "others search");
+}
+
+#[test]
+fn a_dashboard_that_does_not_hear_of_a_node_is_no_reason_to_take_it_out() {
+    let mut facts = facts();
+    assert_eq!(said(&facts, "dashboard"), None);
+    facts.dashboard = Some(Some("cannot reach x:3000".to_owned()));
+    let (good, words) = said(&facts, "dashboard").unwrap();
+    assert!(good && words == "does not hear of this node: cannot reach x:3000", "{words}");
+    facts.dashboard = Some(None);
+    assert_eq!(said(&facts, "dashboard"), Some((true, "hears of this node".to_owned())));
 }

@@ -33,16 +33,21 @@ pub(crate) fn block(number: u64, branch: u8, extra_weight: u64) -> BlockSeen {
     block
 }
 
+/// When a block of a number is new, in milliseconds.
+fn at(number: u64) -> u64 {
+    (1_600_000_000 + number * 10) * 1_000
+}
+
 #[test]
 fn the_genesis_says_nothing_about_the_time_between_blocks() {
     let by: Arc<str> = "a".into();
     let mut chain = Chain::default();
     let mut genesis = block(0, 1, 0);
     genesis.timestamp = 0;
-    chain.reported(genesis, &by, 1);
+    chain.reported(genesis, (&by, true), 1);
     assert_eq!(chain.forecast(None), None, "nothing to go by");
     for number in 1..=20 {
-        chain.reported(block(number, 1, 0), &by, number);
+        chain.reported(block(number, 1, 0), (&by, true), at(number));
     }
     // Ten seconds apart at the lowest difficulty, the rule cannot be told but by a node.
     let forecast = chain.forecast(Some(0)).unwrap().json();
@@ -56,7 +61,7 @@ fn a_word_that_came_late_is_no_reorganisation() {
     let by: Arc<str> = "a".into();
     let mut chain = Chain::default();
     for number in 1..=3 {
-        chain.reported(block(number, 1, 0), &by, number);
+        chain.reported(block(number, 1, 0), (&by, true), at(number));
     }
     let hash = |number| block(number, 1, 0).hash;
     chain.moved(hash(3), hash(2), &by, 9);
