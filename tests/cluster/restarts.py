@@ -3,7 +3,7 @@ import json
 import time
 
 from book import BOOK_ACCOUNTS, addresses
-from testbed import NAMESPACE, Users, figure, kubectl, pods, say, trial, wait
+from testbed import NAMESPACE, Users, figure, kubectl, logs, pods, say, trial, wait
 from volumes import TX, WANTED, kill, start
 
 RATE = 50
@@ -22,6 +22,8 @@ def prepare():
     kubectl("-n", NAMESPACE, "patch", "service", "eth-geth-tx", "-p", json.dumps({"spec": {"sessionAffinity": "None"}}))
     WANTED["eth-geth-tx"] = NODES
     all_ready()
+    for name, _ in pods("eth-geth-miner"):
+        wait(f"{name} has its DAG on its volume", 900, lambda: "Saved DAG" in logs(name))
 
 
 def all_ready():

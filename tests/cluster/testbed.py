@@ -132,7 +132,11 @@ def rpc(address, method, *params):
     """A call over HTTP from within the cluster; None where nobody answers."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
     status, out, _ = inside("curl", "-sS", "-m", "10", "-H", "content-type: application/json", "-d", body, address)
-    return json.loads(out).get("result") if status == 0 and out else None
+    try:
+        return json.loads(out).get("result") if status == 0 else None
+    except json.JSONDecodeError:
+        say(f"{address} answers {out[:200]!r}")
+        return None
 
 
 def number(quantity):

@@ -40,6 +40,8 @@ use crate::{
 
 /// Nodes that wait to be called by the network.
 const FOUND_MAX: usize = 64;
+/// How soon bootnodes are asked for again when there are none, at first.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// How often nodes are looked for while there are few peers.
 const SEEK_PERIOD: Duration = Duration::from_secs(5);
 /// A clock that is off by so many seconds more or less is told of again.
@@ -240,27 +242,35 @@ pub(crate) async fn follow(
     name: Option<String>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let mut period = tokio::time::interval(RESOLVE_PERIOD);
+    let mut retry = RETRY_PERIOD;
     let look = async {
         loop {
-            period.tick().await;
             let nodes = sources.resolve().await;
+            let is_found = !nodes.is_empty() || sources.are_known();
             if discovery.add_bootnodes(nodes).await.is_err() {
                 return;
             }
-            let Some(name) = &name else { continue };
-            match nat::resolve(name).await {
-                Ok(ip) if discovery.set_address(ip).await.is_err() => return,
-                Ok(_) => {}
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::debug!(name, error, "Could not resolve the own name");
-                }
+            match own_address(name.as_deref()).await {
+                Some(ip) if discovery.set_address(ip).await.is_err() => return,
+                Some(_) | None => {}
             }
+            // In a cluster everybody starts at once, and who is asked may be the last to be there.
+            tokio::time::sleep(if is_found { RESOLVE_PERIOD } else { retry }).await;
+            retry = RESOLVE_PERIOD.min(2 * retry);
         }
     };
     shutdown.run_until_cancelled(look).await;
     Ok(())
+}
+
+/// Where a name of this node is now, if it has one.
+async fn own_address(name: Option<&str>) -> Option<IpAddr> {
+    let name = name?;
+    let found = nat::resolve(name).await;
+    let unknown = |error: &eyre::Report| {
+        tracing::debug!(name, error = format!("{error:#}"), "Could not resolve the own name");
+    };
+    found.inspect_err(unknown).ok()
 }
 
 /// Keeps to where named nodes are.

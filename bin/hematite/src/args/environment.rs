@@ -42,7 +42,8 @@ impl Surroundings {
         // Kubernetes puts it there with the account's token; without the token there is none.
         let mounted = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
         let namespace = fs::read_to_string(mounted).ok().map(|text| text.trim().to_owned());
-        let namespace = variables.get("POD_NAMESPACE").cloned().or(namespace);
+        let searched = || namespace_of(&fs::read_to_string("/etc/resolv.conf").ok()?);
+        let namespace = variables.get("POD_NAMESPACE").cloned().or(namespace).or_else(searched);
         Self {
             home: std::env::home_dir(),
             namespace: namespace.filter(|name| !name.is_empty()),
@@ -55,6 +56,16 @@ impl Surroundings {
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
+}
+
+/// The namespace whose services a pod's names are looked up in first.
+fn namespace_of(resolv: &str) -> Option<String> {
+    let mut domains = resolv
+        .lines()
+        .filter_map(|line| line.strip_prefix("search "))
+        .flat_map(str::split_whitespace);
+    let (namespace, _) = domains.find_map(|domain| domain.split_once(".svc."))?;
+    Some(namespace.to_owned()).filter(|name| !name.is_empty() && !name.contains('.'))
 }
 
 /// The variable of a flag.
@@ -94,4 +105,21 @@ pub(crate) fn layer(table: &Table, surroundings: &Surroundings) -> Result<Layer>
 
 fn is_service_link(value: &str) -> bool {
     ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_knows_its_namespace_by_the_names_it_looks_up() {
+        let pod = "search data.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n";
+        assert_eq!(namespace_of(pod).as_deref(), Some("data"));
+        let other = "# search a.svc.b\nnameserver 1.1.1.1\nsearch lan\tteam.svc.corp.example\n";
+        assert_eq!(namespace_of(other).as_deref(), Some("team"));
+        for nowhere in ["", "search lan", "search .svc.x", "search a.b.svc.x", "searching a.svc.x"]
+        {
+            assert_eq!(namespace_of(nowhere), None, "{nowhere}");
+        }
+    }
 }
