@@ -1,7 +1,8 @@
 //! Writes a chain of so many blocks with a transfer each, and its genesis, for benchmarks.
 //!
-//! `make-chain BLOCKS DIR` makes `DIR/genesis.json` and `DIR/chain.rlp`. The blocks carry no seal:
-//! import them with `hematite --fakepow import` or `geth --fakepow import`.
+//! `make-chain BLOCKS DIR [EVERY]` makes `DIR/genesis.json` and `DIR/chain.rlp`. The blocks carry no
+//! seal: import them with `hematite --fakepow import` or `geth --fakepow import`. With EVERY, only
+//! every so manieth block has a transaction: a creation that logs its sender as a topic.
 
 use std::{
     error::Error,
@@ -15,19 +16,22 @@ use chain::{
     Origin,
     testing::{BlockOptions, ChainBuilder, TestAccount},
 };
-use primitives::{Address, ChainSpec, U256, keccak256};
+use primitives::{Address, ChainSpec, Transaction, U256, keccak256};
 
 const CHAIN_ID: u64 = 1_337;
 /// Senders take turns.
 const SENDERS: u8 = 3;
+/// CALLER, PUSH1 0, PUSH1 0, LOG1, STOP.
+const LOGGING: [u8; 7] = [0x33, 0x60, 0, 0x60, 0, 0xa1, 0];
 /// How many different accounts receive.
 const RECIPIENTS: u64 = 4_096;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (Some(blocks), Some(directory)) = (args.next(), args.next()) else {
-        return Err("usage: make-chain BLOCKS DIR".into());
+        return Err("usage: make-chain BLOCKS DIR [EVERY]".into());
     };
+    let every: Option<u64> = args.next().map(|text| text.parse()).transpose()?;
     let (blocks, directory): (u64, PathBuf) = (blocks.parse()?, directory.into());
     fs::create_dir_all(&directory)?;
     let genesis = genesis();
@@ -38,11 +42,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     builder.importer.spec().genesis_block().clone_block().encode(&mut rlp);
     out.write_all(&rlp)?;
     for number in 0..blocks {
-        let sender = TestAccount::new(u8::try_from(number % u64::from(SENDERS))?);
-        let to = Address::from_slice(&keccak256((number % RECIPIENTS).to_be_bytes())[12..]);
-        let tx = sender.transfer(CHAIN_ID, number / u64::from(SENDERS), to, U256::from(1_000));
+        let transactions = match every {
+            None => vec![transfer(number)?],
+            Some(every) if number % every == 0 => vec![creation(number / every)?],
+            Some(_) => Vec::new(),
+        };
         let head = builder.importer.view().head.hash();
-        let block = builder.block_on(head, vec![tx], BlockOptions::default());
+        let block = builder.block_on(head, transactions, BlockOptions::default());
         rlp.clear();
         block.clone_block().encode(&mut rlp);
         out.write_all(&rlp)?;
@@ -50,6 +56,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder.importer.import_many(vec![verified], Origin::Operator, now)?;
     }
     Ok(out.flush()?)
+}
+
+fn sender(number: u64) -> Result<TestAccount, Box<dyn Error>> {
+    Ok(TestAccount::new(u8::try_from(number % u64::from(SENDERS))?))
+}
+
+fn transfer(number: u64) -> Result<Transaction, Box<dyn Error>> {
+    let to = Address::from_slice(&keccak256((number % RECIPIENTS).to_be_bytes())[12..]);
+    let nonce = number / u64::from(SENDERS);
+    Ok(sender(number)?.transfer(CHAIN_ID, nonce, to, U256::from(1_000)))
+}
+
+fn creation(number: u64) -> Result<Transaction, Box<dyn Error>> {
+    Ok(sender(number)?.create(CHAIN_ID, number / u64::from(SENDERS), LOGGING.into()))
 }
 
 /// A chain like the book's that funds the senders.

@@ -20,4 +20,5 @@ pub use importer::{
     BatchError, ChainConfig, Imported, Importer, ManyImported, Origin, SIDE_BYTES_MAX,
     SIDE_DEPTH_MAX,
 };
+pub use storage::BlockSet;
 pub use view::ChainView;

@@ -52,7 +52,8 @@ pub(crate) enum Column {
     Unexecuted,
     /// Keccak of an address or of a slot → the address or slot.
     Preimages,
-    /// The name is kept for an index of logs.
+    /// [`row_key`] → which blocks of the section have this bit in their blooms, lowest first; bits
+    /// that no block has are left out. Canonical blocks.
     LogIndex,
     /// The keys of [`meta`].
     Meta,
@@ -120,6 +121,8 @@ pub(crate) mod meta {
     pub(crate) const HEAD: &[u8] = b"head";
     /// [`super::block_key`] of the block whose state the state columns hold.
     pub(crate) const BASE: &[u8] = b"base";
+    /// How many sections of blocks are in `log_index`, as a number.
+    pub(crate) const LOG_SECTIONS: &[u8] = b"log_sections";
     /// How many commits there have been, as a number; the ledger counts along.
     pub(crate) const COMMITS: &[u8] = b"commits";
     /// [`super::block_key`] of a head that the ledger knew and the database lost.
@@ -188,6 +191,20 @@ pub(crate) fn slot_node_key(owner: StorageOwner, path: &Nibbles) -> Vec<u8> {
     let mut key = owner_key(owner).to_vec();
     key.extend_from_slice(&path_key(path));
     key
+}
+
+/// Bit of the bloom (2 bytes) ‖ number of the section: the rows that a query reads lie side by side.
+pub(crate) fn row_key(bit: u16, section: u64) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..2].copy_from_slice(&bit.to_be_bytes());
+    key[2..].copy_from_slice(&section.to_be_bytes());
+    key
+}
+
+/// The inverse of [`row_key`]; `None` if the length is wrong.
+pub(crate) fn parse_row_key(key: &[u8]) -> Option<(u16, u64)> {
+    let (bit, section) = key.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*bit), u64::from_be_bytes(section.try_into().ok()?)))
 }
 
 /// Number ‖ index in the block (4 bytes).
@@ -308,6 +325,8 @@ mod tests {
             let id = BlockNumHash { number, hash: B256::from(slot) };
             prop_assert_eq!(parse_block_key(&block_key(id)), Some(id));
             prop_assert_eq!(parse_place(&place_value(number, index)), Some((number, index)));
+            let bit = (index % 2_048) as u16;
+            prop_assert_eq!(parse_row_key(&row_key(bit, number)), Some((bit, number)));
             for key in [FlatKey::Account(owner.address_hash), FlatKey::Slot(owner, B256::from(slot))] {
                 prop_assert_eq!(FlatKey::decode(&key.encode()), Some(key));
                 prop_assert_eq!(FlatKey::parse_at(&key.at(number)), Some((key, number)));

@@ -4,6 +4,7 @@ mod commits;
 mod directory;
 mod fixture;
 mod history;
+mod log_index;
 mod reorganisation;
 mod threads;
 mod verify;

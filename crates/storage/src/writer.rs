@@ -14,6 +14,7 @@ use crate::{
     StorageError, View,
     database::{Batch, Columns},
     ledger::{Ledger, LedgerState, Record},
+    log_index,
     schema::{Column, SCHEMA_VERSION, block_key, meta},
     verify,
 };
@@ -205,6 +206,8 @@ impl Writer {
         }
         if let Some(change) = &commit.head {
             blocks::write_head_change(&mut batch, &self.view, change, &commit.blocks)?;
+            let retired = change.retired.iter().map(|id| id.number).min();
+            log_index::write(&mut batch, &self.view, retired)?;
         }
         self.move_base(&mut batch, &plan, commit.rewind.as_ref())?;
         self.finish(batch, plan.layers, plan.head, plan.base, commit.durability)

@@ -1,8 +1,11 @@
 //! Logs: which ones are meant, and looking for them.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
-use chain::ChainView;
+use chain::{BlockSet, ChainView};
 use primitives::{Address, B256, BlockNumHash, Bloom, BloomInput, Log, Receipt, SealedHeader};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,7 +27,7 @@ const ADDRESSES_MAX: usize = 1_000;
 const TOPICS_MAX: usize = 1_000;
 /// Topics of a log (Yellow Paper, `LOG4`).
 const TOPIC_POSITIONS_MAX: usize = 4;
-/// How long one query may look. The range itself has no limit: most headers say at once that they
+/// How long one query may look. The range itself has no limit: the index says at once which blocks
 /// hold nothing of interest.
 const SEARCH_SECONDS_MAX: u64 = 10;
 
@@ -183,25 +186,72 @@ impl<'a> Search<'a> {
         self.found
     }
 
-    /// Looks through canonical blocks.
-    pub(crate) fn numbers(
-        &mut self,
-        numbers: std::ops::RangeInclusive<u64>,
-    ) -> Result<(), RpcError> {
-        for number in numbers {
-            let header = self.view.db.header_by_number(number).map_err(RpcError::storage)?;
-            let Some(header) = header else { break };
-            self.block(&header, false)?;
+    /// Looks through canonical blocks: those that the index names, then those that it does not know
+    /// yet.
+    pub(crate) fn numbers(&mut self, numbers: RangeInclusive<u64>) -> Result<(), RpcError> {
+        let (start, end) = (*numbers.start(), *numbers.end());
+        let indexed = self.view.db.logs_indexed().map_err(RpcError::storage)?;
+        let mut next = start;
+        if start < indexed
+            && let Some(found) = self.indexed(start..=end.min(indexed - 1))?
+        {
+            for number in found.numbers().filter(|number| numbers.contains(number)) {
+                self.number(number)?;
+            }
+            next = indexed;
+        }
+        for number in next..=end {
+            if !self.number(number)? {
+                break;
+            }
         }
         Ok(())
     }
 
+    /// The blocks that may hold a match, by the index; `None` if the query wants any log.
+    fn indexed(&self, numbers: RangeInclusive<u64>) -> Result<Option<BlockSet>, RpcError> {
+        let addresses = self.query.addresses.iter().map(|address| address.to_vec()).collect();
+        let topics = self
+            .query
+            .topics
+            .iter()
+            .map(|position| position.iter().map(|topic| topic.to_vec()).collect());
+        let clauses: Vec<Vec<Vec<u8>>> = std::iter::once(addresses).chain(topics).collect();
+        let mut found: Option<BlockSet> = None;
+        for values in clauses.into_iter().filter(|values| !values.is_empty()) {
+            let mut any = BlockSet::default();
+            for value in values {
+                self.check_time()?;
+                let blocks = self.view.db.blocks_with(&value, numbers.clone());
+                any.unite(blocks.map_err(RpcError::storage)?);
+            }
+            match &mut found {
+                Some(found) => found.intersect(&any),
+                None => found = Some(any),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks through the canonical block of a number; returns whether there is one.
+    fn number(&mut self, number: u64) -> Result<bool, RpcError> {
+        let header = self.view.db.header_by_number(number).map_err(RpcError::storage)?;
+        let Some(header) = header else { return Ok(false) };
+        self.block(&header, false)?;
+        Ok(true)
+    }
+
+    fn check_time(&self) -> Result<(), RpcError> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        let max = usize::try_from(SEARCH_SECONDS_MAX).unwrap_or(usize::MAX);
+        Err(RpcError::TooMuch { what: "seconds", max })
+    }
+
     /// Looks through one block.
     pub(crate) fn block(&mut self, header: &SealedHeader, removed: bool) -> Result<(), RpcError> {
-        if Instant::now() >= self.deadline {
-            let max = usize::try_from(SEARCH_SECONDS_MAX).unwrap_or(usize::MAX);
-            return Err(RpcError::TooMuch { what: "seconds", max });
-        }
+        self.check_time()?;
         if !self.query.may_match(&header.logs_bloom) {
             return Ok(());
         }

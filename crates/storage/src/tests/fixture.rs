@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use primitives::{
     Address, B256, BlockBody, BlockNumHash, Bytes, EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header,
-    Receipt, SealedBlock, TotalDifficulty, Transaction, U256, keccak256, logs_bloom, receipts_root,
-    transactions_root,
+    Log, Receipt, SealedBlock, TotalDifficulty, Transaction, U256, keccak256, logs_bloom,
+    receipts_root, transactions_root,
 };
 use state::{Layer, MemoryState, StateChanges, StateReader, StorageOwner, WorldState};
 
@@ -118,7 +118,11 @@ fn grow(parent: Option<&Grown>, mut world: WorldState<MemoryState>, seed: u64) -
             tx_type: 0,
             success: true,
             cumulative_gas_used: index * 21_000,
-            logs: Vec::new(),
+            logs: if index == 1 && number.is_multiple_of(5) {
+                vec![log(number, seed)]
+            } else {
+                Vec::new()
+            },
             post_state: Some(root),
         })
         .collect();
@@ -131,7 +135,7 @@ fn grow(parent: Option<&Grown>, mut world: WorldState<MemoryState>, seed: u64) -
         ommers_hash: EMPTY_OMMER_ROOT_HASH,
         transactions_root: transactions_root(&transactions),
         receipts_root: receipts_root(&receipts),
-        logs_bloom: logs_bloom(&[]),
+        logs_bloom: logs_bloom(receipts.iter().flat_map(|receipt| &receipt.logs)),
         gas_used: receipts.last().map_or(0, |receipt| receipt.cumulative_gas_used),
         ..Header::default()
     };
@@ -141,6 +145,12 @@ fn grow(parent: Option<&Grown>, mut world: WorldState<MemoryState>, seed: u64) -
     let parent = id.map_or(B256::ZERO, |id| id.hash);
     let layer = Arc::new(Layer { block: block.num_hash(), parent, root, changes });
     Grown { record: BlockRecord { block, td, receipts: Some(receipts) }, layer, state }
+}
+
+/// The log that a block with a number divisible by five has.
+pub(super) fn log(number: u64, seed: u64) -> Log {
+    let topics = vec![B256::with_last_byte(seed as u8), B256::from(U256::from(number))];
+    Log::new(address(number % ADDRESSES), topics, Bytes::new()).unwrap()
 }
 
 fn transaction(number: u64, salt: u64) -> Transaction {
