@@ -36,7 +36,12 @@ pub fn run(invocation: &Invocation) -> ExitCode {
 
 fn execute(invocation: &Invocation) -> Result<()> {
     let config = Config::try_from(invocation).map_err(usage)?;
-    logging::start(config.log, &invocation.surroundings).map_err(usage)?;
+    let mut log = config.log;
+    if let Command::Devnet(_) = invocation.command {
+        // What its nodes say is enough.
+        log.verbosity = log.verbosity.saturating_sub(1);
+    }
+    logging::start(log, &invocation.surroundings).map_err(usage)?;
     for flag in &invocation.ignored {
         tracing::debug!(%flag, "Flag has no effect here");
     }

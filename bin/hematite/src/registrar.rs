@@ -37,6 +37,9 @@ const FIRST_PERIOD: Duration = Duration::from_secs(2);
 const AGE_HEADER: &str = "x-registrar-age";
 /// Pods of a service.
 const PODS_MAX: usize = 64;
+/// Why a service gives no bootnode though it answers.
+const SILENT: &str = "the service has no pod that says its URL; are bootnodes running, and does the \
+                      service publish those that are not ready?";
 /// Addresses that are read of an answer, before they are sorted.
 const ANSWERS_MAX: usize = 4_096;
 
@@ -50,6 +53,8 @@ struct List {
     pods: Pods,
     /// When the service was last asked and answered.
     answered: Option<Instant>,
+    /// What was wrong when it was asked last, in words.
+    trouble: Option<String>,
     /// The bootnode that this process is, if it is one.
     own: Option<Discovery>,
 }
@@ -143,19 +148,21 @@ async fn survey_always(
                 if pods.is_empty() && (is_first || pods != known) {
                     tracing::warn!(
                         %service, port = POD_PORT,
-                        "No bootnode: the service has no pod that says its URL; are bootnodes running, \
-                         and does the service publish those that are not ready?"
+                        "No bootnode: {SILENT}"
                     );
                 } else if pods != known {
                     tracing::info!(pods = pods.len(), "Bootnodes changed");
                 }
                 publish.send_modify(|list| {
+                    list.trouble = pods.is_empty().then(|| SILENT.to_owned());
                     (list.pods, list.answered) = (pods, Some(Instant::now()));
                 });
             }
             // The last list is better than none.
             Some(Err(error)) => {
-                tracing::warn!(error = format!("{error:#}"), "Could not find bootnodes");
+                let error = format!("{error:#}");
+                tracing::warn!(error, "Could not find bootnodes");
+                publish.send_modify(|list| list.trouble = Some(error));
             }
             None => break,
         }
@@ -243,9 +250,12 @@ impl List {
 
     fn report(&self) -> Report {
         let nodes = self.urls().len();
+        // Even where others are still listed: they may be gone.
+        let trouble = self.trouble.as_ref().map(|trouble| format!(": {trouble}"));
+        let words = format!("{nodes} of at least 1{}", trouble.unwrap_or_default());
         Report {
             alive: vec![Check::new("registrar", true, "ok")],
-            criteria: vec![Criterion::new("nodes", nodes > 0, format!("{nodes} of at least 1"))],
+            criteria: vec![Criterion::new("nodes", nodes > 0, words)],
             families: self.families(),
             ..Report::default()
         }
@@ -401,5 +411,23 @@ mod tests {
         });
         assert_eq!(ask(address).await.unwrap(), expected);
         tasks.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_service_that_cannot_be_found_is_said_to_probes_in_words() {
+        let shutdown = CancellationToken::new();
+        let (publish, mut list) = watch::channel(List::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(survey_always("no-such.invalid".to_owned(), publish, shutdown.clone()));
+        list.wait_for(|list| list.trouble.is_some()).await.unwrap();
+        let report = list.borrow().report();
+        let check = report.criteria[0].check(Default::default());
+        assert!(!check.good, "{check}");
+        assert!(
+            check.words.starts_with("0 of at least 1: cannot resolve no-such.invalid"),
+            "{check}"
+        );
+        shutdown.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 }

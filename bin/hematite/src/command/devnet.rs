@@ -102,13 +102,15 @@ async fn live(
     tasks.spawn(show(dashboard, halt.clone()));
     let bootnode = bootnode(&mut tasks, &halt).await?;
     let genesis = genesis(config, &home.path)?;
+    let spec = spec(config)?;
     let plan = Plan {
         root: home.path.clone(),
         dags: dags(node, config, &home.path),
         bootnode: bootnode.node().to_string(),
         dashboard: port,
         miners: args.miners,
-        hashrate: (difficulty(config)? / args.block_time.max(1)).max(1),
+        chain_id: spec.chain_id,
+        hashrate: (difficulty(&spec) / args.block_time.max(1)).max(1),
         threads: threads(args.miners),
         fake_pow: config.fake_pow,
         verbosity: config.log.verbosity.max(3),
@@ -213,8 +215,10 @@ impl Network {
 
     fn banner(&self, plan: &Plan, (config, home): (&Config, &Home)) -> String {
         let mut text = format!(
-            "\nHematite devnet: {} nodes on this machine\n\n  dashboard  http://127.0.0.1:{}\n",
+            "\nHematite devnet: {} nodes on this machine, chain id {}\n\n  dashboard  \
+             http://127.0.0.1:{}\n",
             self.nodes.len(),
+            plan.chain_id,
             plan.dashboard
         );
         for Rpc { place, http, ws } in &self.rpc {
@@ -391,14 +395,16 @@ fn genesis(config: &Config, root: &Path) -> Result<String> {
     }
 }
 
+fn spec(config: &Config) -> Result<ChainSpec> {
+    match &config.genesis {
+        Some(source) => crate::open::named_spec(source),
+        None => Ok(ChainSpec::preset("dev").expect("dev is built in")),
+    }
+}
+
 /// What the first blocks take, in hashes.
-fn difficulty(config: &Config) -> Result<u64> {
-    let spec = match &config.genesis {
-        Some(source) => crate::open::named_spec(source)?,
-        None => ChainSpec::preset("dev").expect("dev is built in"),
-    };
-    let difficulty = u64::try_from(spec.genesis.difficulty).unwrap_or(u64::MAX);
-    Ok(difficulty.max(DIFFICULTY_MIN))
+fn difficulty(spec: &ChainSpec) -> u64 {
+    u64::try_from(spec.genesis.difficulty).unwrap_or(u64::MAX).max(DIFFICULTY_MIN)
 }
 
 /// One place for all nodes and all starts.

@@ -73,6 +73,8 @@ struct Watch {
     sync: Option<(Instant, u64)>,
     /// What was wrong with peers when that was logged last.
     warned: Option<String>,
+    /// Since when there is no peer.
+    alone: Option<Instant>,
     disk: DiskWatch,
 }
 
@@ -152,6 +154,7 @@ impl Watch {
             answered: now,
             sync: None,
             warned: None,
+            alone: None,
             disk,
         }
     }
@@ -207,7 +210,7 @@ impl Watch {
         let peers = network.peers();
         let why = peers.is_empty().then(|| self.why_alone(&network, now));
         if !peers.is_empty() {
-            self.warned = None;
+            (self.warned, self.alone) = (None, None);
         }
         Network {
             silent: now - self.answered,
@@ -229,7 +232,8 @@ impl Watch {
             },
             None => NOBODY.to_owned(),
         };
-        if now - self.began >= FIRST_PEER_PERIOD && self.warned.as_ref() != Some(&why) {
+        let alone = now - *self.alone.get_or_insert(now);
+        if alone >= FIRST_PEER_PERIOD && self.warned.as_ref() != Some(&why) {
             tracing::warn!(%why, "No peers");
             self.warned = Some(why.clone());
         }

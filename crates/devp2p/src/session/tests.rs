@@ -140,6 +140,34 @@ async fn who_leaves_says_why_after_what_it_sent_before() {
 }
 
 #[tokio::test]
+async fn a_mark_is_answered_when_what_was_before_it_is_written_and_what_was_written_arrives() {
+    let (mut a, mut b) = pair().await;
+    let (mark, mut written) = oneshot::channel();
+    // More than both systems hold: it is written only when the other reads.
+    for _ in 0..5 {
+        a.send(0, 2, noise(4_000_000)).await;
+    }
+    a.outgoing.send(Outgoing::Mark(mark)).await.unwrap();
+    assert_eq!(b.incoming.recv().await.unwrap().id, 2);
+    assert!(written.try_recv().is_err(), "the rest is on its way");
+    for _ in 0..3 {
+        assert_eq!(b.incoming.recv().await.unwrap().id, 2);
+    }
+    let read = async {
+        assert_eq!(b.incoming.recv().await.unwrap().id, 2);
+        written.await.unwrap();
+        a.stop.cancel();
+        b.ended().await
+    };
+    assert!(matches!(read.await, Ended::Remote(DisconnectReason::ClientQuitting)));
+    a.ended().await;
+    // Where a session has ended nobody waits in vain.
+    let (mark, written) = oneshot::channel();
+    drop(a.outgoing.send(Outgoing::Mark(mark)).await);
+    assert!(written.await.is_err());
+}
+
+#[tokio::test]
 async fn a_session_that_never_ran_can_say_why_too() {
     let (a, b) = meet(&local(1), &local(2)).await;
     let mut b = Running::new(b.unwrap());

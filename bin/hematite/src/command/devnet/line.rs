@@ -12,7 +12,7 @@ const SHOWN: [(&str, &str); 5] = [
 ];
 /// Fields that are shown with them.
 const FIELDS: [&str; 9] =
-    ["number", "txs", "hash", "percentage", "eta", "drop", "add", "error", "reason"];
+    ["number", "hash", "txs", "percentage", "eta", "drop", "add", "error", "reason"];
 /// Fields that are not shown with warnings.
 const HIDDEN: [&str; 4] = ["timestamp", "level", "message", "target"];
 /// Hashes are shortened to so many characters.
@@ -94,7 +94,7 @@ mod tests {
         let sealed = r#"{"timestamp":"2026-01-02T03:04:05.678Z","level":"INFO","message":"Successfully sealed new block","number":7,"sealhash":"0xaa","hash":"0x0123456789abcdef","elapsed":"3ms","txs":2,"target":"miner::worker"}"#;
         assert_eq!(
             shown(sealed, false).unwrap(),
-            "03:04:05 miner-1  mined block 7 txs=2 0x01234567…"
+            "03:04:05 miner-1  mined block 7 0x01234567… txs=2"
         );
         let other = sealed.replace("Successfully sealed new block", "Commit new mining work");
         assert_eq!(shown(&other, false), None);

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) root: PathBuf,
     /// A genesis file or a preset.
     pub(super) genesis: String,
+    /// What transactions are signed for.
+    pub(super) chain_id: u64,
     /// Where the DAG is kept.
     pub(super) dags: PathBuf,
     /// The URL of the bootnode.
@@ -167,6 +169,7 @@ mod tests {
         Plan {
             root: "/net".into(),
             genesis: "book".into(),
+            chain_id: 1,
             dags: "/dags".into(),
             bootnode: "enode://x@127.0.0.1:0?discport=7".into(),
             dashboard: 3_000,

@@ -591,9 +591,11 @@ fn a_pong_that_ended_tells_a_clock_and_proves_nothing() {
 fn our_own_clock_is_said_to_be_off_once() {
     let mut rig = Rig::new();
     let mut said = Vec::new();
+    assert_eq!(rig.machine.own_clock(rig.now), None);
     for number in 1..=10 {
         rig.hear(Peer::new(number), &ping(WALL + 20 - 90));
         said.append(&mut rig.actions);
     }
     assert_eq!(said, [Action::OwnClock(90)]);
+    assert_eq!(rig.machine.own_clock(rig.now), Some(90));
 }
