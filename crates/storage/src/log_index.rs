@@ -216,7 +216,7 @@ mod tests {
             assert!((1..=3).contains(&found.len()), "{found:?}");
             assert_eq!(
                 found.len(),
-                bloom.as_slice().iter().map(|it| it.count_ones() as usize).sum()
+                bloom.as_slice().iter().map(|it| it.count_ones() as usize).sum::<usize>()
             );
         }
     }
