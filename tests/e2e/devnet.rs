@@ -170,7 +170,7 @@ fn one_command_is_a_network_that_mines_what_it_is_sent_and_ends_whole() {
     let dags = dags();
     let args = ["--miners", "2", "--txs", "2", "--block-time", "1"];
     let places = ["--datadir", text(&datadir), "--ethash.dagdir", text(&dags)];
-    let mut devnet = Devnet::start(&[args, places].concat(), folder.path());
+    let mut devnet = Devnet::start(&[&args[..], &places[..]].concat(), folder.path());
     let nodes = devnet.nodes();
     assert_eq!(nodes.len(), 4, "{}", devnet.banner);
 
@@ -205,7 +205,7 @@ fn one_command_is_a_network_that_mines_what_it_is_sent_and_ends_whole() {
     drop(devnet);
 
     // The chain is there again.
-    let mut devnet = Devnet::start(&[args, places].concat(), folder.path());
+    let mut devnet = Devnet::start(&[&args[..], &places[..]].concat(), folder.path());
     let mut rpc = Rpc::new(devnet.addresses("tx-")[0]);
     assert!(rpc.block_number() >= height);
     let receipt = rpc.call("eth_getTransactionReceipt", json!([sent]));
