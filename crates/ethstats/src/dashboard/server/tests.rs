@@ -49,7 +49,8 @@ impl Running {
             protocol: "eth/68".into(),
             processor: "amd64".into(),
         };
-        let config = ReporterConfig { target, identity, reports: received, history };
+        let trouble = tokio::sync::watch::Sender::new(None);
+        let config = ReporterConfig { target, identity, reports: received, history, trouble };
         let token = self.shutdown.clone();
         self.tasks.spawn(report(config, token));
         (reports, questions)
