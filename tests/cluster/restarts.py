@@ -3,7 +3,7 @@ import json
 import time
 
 from book import BOOK_ACCOUNTS, addresses
-from testbed import NAMESPACE, Users, figure, kubectl, logs, pods, say, trial, wait
+from testbed import NAMESPACE, Users, figure, kubectl, logs, pods, say, spread, trial, wait
 from volumes import TX, WANTED, kill, start
 
 RATE = 50
@@ -61,7 +61,7 @@ def judge(book, how):
     waits = sorted(row["mined"] - row["answered"] for row in rows if row["mined"])
     figure(f"{how}: transactions answered, and lost", f"{len(rows)}, {len(lost)}", "0 lost; geth 1.10: 442 of 1 158")
     figure(f"{how}: the last is mined after the last restart", f"{max(after, 0):.0f} s", "60 s")
-    figure(f"{how}: mined after", f"median {waits[len(waits) // 2]:.1f} s, 99 % {waits[len(waits) * 99 // 100]:.1f} s, most {waits[-1]:.1f} s")
+    figure(f"{how}: mined after", spread(waits))
     figure(f"{how}: requests served at once", f"{share * 100:.3f} % of {book['requests']}", "99.9 %" if how == "SIGTERM" else "")
     say(f"failed connections: {[(round(at), error) for at, error in book['failures'][:20]]}")
     say(f"refusals: {book['errors']}")

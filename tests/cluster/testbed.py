@@ -92,7 +92,8 @@ def images(binary):
         tool("kube-build-image", context, "distroless:test")
         base = f"{DISTROLESS}=container-image://localhost/distroless:test"
         for name, more in [(IMAGE, ["--build-context", base]), *((f"{IMAGE}-{kind}", ["--target", kind]) for kind in KINDS)]:
-            tool("kube-build-image", os.getcwd(), name, "-f", "docker/Dockerfile", "--", "--build-context", f"build={context}", *more)
+            tool("kube-build-image", os.getcwd(), name, "-f", "docker/Dockerfile", "--",
+                 "--build-context", f"build={context}", *more)
     finally:
         shutil.rmtree(context)
     tool("kube-load", IMAGE, *(f"{IMAGE}-{kind}" for kind in KINDS))
@@ -137,6 +138,11 @@ def rpc(address, method, *params):
     except json.JSONDecodeError:
         say(f"{address} answers {out[:200]!r}")
         return None
+
+
+def spread(seconds):
+    """Of sorted times."""
+    return f"median {seconds[len(seconds) // 2]:.1f} s, 99 % {seconds[len(seconds) * 99 // 100]:.1f} s, most {seconds[-1]:.1f} s"
 
 
 def number(quantity):
@@ -201,10 +207,11 @@ def usage(role_of):
             if role_of(words):
                 found.setdefault(role_of(words), []).append((resident["VmRSS"], seconds))
         return found
+    total = lambda rows: sum(seconds for _, seconds in rows)
     before, period = roles(), 30
     time.sleep(period)
     return {role: (statistics.median(size for size, _ in after),
-                   (sum(seconds for _, seconds in after) - sum(seconds for _, seconds in before.get(role, []))) / period / len(after) * 100)
+                   (total(after) - total(before.get(role, []))) / period / len(after) * 100)
             for role, after in sorted(roles().items())}
 
 

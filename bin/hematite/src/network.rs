@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chain::ChainHandle;
@@ -41,6 +41,9 @@ const FOUND_MAX: usize = 64;
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// How often nodes are looked for while there are few peers.
 const SEEK_PERIOD: Duration = Duration::from_secs(5);
+/// How long a node is without peers until that is told of, and how often it is told of again.
+const ALONE_PERIOD: Duration = Duration::from_secs(20);
+const TOLD_PERIOD: Duration = Duration::from_mins(10);
 /// A clock that is off by so many seconds more or less is told of again.
 const CLOCK_STEP: u64 = 10;
 /// The list of nodes to be connected to always.
@@ -77,6 +80,32 @@ impl Clocks {
             }
         }
         news
+    }
+}
+
+/// A node that finds others and is connected to none of them.
+#[derive(Debug, Default)]
+struct Solitude {
+    /// Since when.
+    since: Option<Instant>,
+    /// When it was told of.
+    told: Option<Instant>,
+}
+
+impl Solitude {
+    /// Whether it is time to tell of it.
+    fn is_due(&mut self, is_alone: bool, now: Instant) -> bool {
+        if !is_alone {
+            *self = Self::default();
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let is_due =
+            self.told.map_or(now - since >= ALONE_PERIOD, |told| now - told >= TOLD_PERIOD);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
     }
 }
 
@@ -294,7 +323,7 @@ async fn seek(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut period = tokio::time::interval(SEEK_PERIOD);
-    let mut clocks = Clocks::default();
+    let (mut clocks, mut solitude) = (Clocks::default(), Solitude::default());
     while shutdown.run_until_cancelled(period.tick()).await.is_some() {
         if discovery.set_fork_id(fork_id(&chain)).await.is_err() {
             break;
@@ -304,6 +333,12 @@ async fn seek(
             if !network.note_clock(id, at, seconds, is_bootnode) {
                 tracing::debug!(peer = ?id, seconds, "Left out a clock that is off");
             }
+        }
+        if solitude.is_due(network.peers().is_empty(), Instant::now())
+            && let [trouble, others @ ..] = network.troubles().as_slice()
+        {
+            let (nodes, reason) = (1 + others.len(), &trouble.reason);
+            tracing::warn!(nodes, reason, "Found nodes and cannot connect to any");
         }
         let wanted = (network.peers_max() / 2).max(1);
         if network.peers().len() < wanted && discovery.look_up().await.is_err() {
@@ -460,6 +495,19 @@ mod tests {
         assert_eq!(clocks.news(vec![skew(1, 70)]), [skew(1, 70)], "it went on");
         assert_eq!(clocks.news(vec![]), []);
         assert_eq!(clocks.news(vec![skew(2, -25)]), [skew(2, -25)], "it was well meanwhile");
+    }
+
+    #[test]
+    fn a_node_that_stays_alone_is_told_of_now_and_then() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut solitude = Solitude::default();
+        let due: Vec<u64> =
+            (0..1_300).filter(|second| solitude.is_due(true, at(*second))).collect();
+        assert_eq!(due, [20, 620, 1_220]);
+        assert!(!solitude.is_due(false, at(1_300)));
+        assert!(!solitude.is_due(true, at(1_301)) && !solitude.is_due(true, at(1_320)));
+        assert!(solitude.is_due(true, at(1_321)), "it was well meanwhile");
     }
 
     #[test]

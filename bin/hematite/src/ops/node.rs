@@ -83,6 +83,8 @@ struct Facts {
 #[derive(Debug)]
 struct Network {
     silent: Duration,
+    /// Why there are no peers.
+    trouble: Option<String>,
     peers: Arc<Vec<PeerInfo>>,
     peers_max: usize,
     sync: Option<SyncProgress>,
@@ -169,12 +171,21 @@ impl Watch {
         let sync_eta = sync.zip(since).and_then(|(sync, since)| eta(sync, since, now));
         Network {
             silent: now - self.answered,
+            trouble: trouble(network),
             peers: network.peers(),
             peers_max: network.peers_max(),
             sync,
             sync_eta,
         }
     }
+}
+
+/// What went wrong last, where nobody is connected.
+fn trouble(network: &NetworkHandle) -> Option<String> {
+    if !network.peers().is_empty() {
+        return None;
+    }
+    network.troubles().into_iter().next().map(|trouble| trouble.reason)
 }
 
 /// How much longer a sync takes at its pace so far.
@@ -254,7 +265,8 @@ impl Facts {
     fn peers(&self) -> Criterion {
         let connected = self.network.as_ref().map_or(0, |network| network.peers.len());
         let wanted = usize::from(self.network.is_some());
-        Criterion { name: "peers", measure: Measure::Peers { connected, wanted } }
+        let trouble = self.network.as_ref().and_then(|network| network.trouble.clone());
+        Criterion { name: "peers", measure: Measure::Peers { connected, wanted, trouble } }
     }
 
     fn sync(&self) -> Option<Criterion> {

@@ -47,6 +47,8 @@ pub enum Measure {
         connected: usize,
         /// How many there should be unless something else is said.
         wanted: usize,
+        /// Why there are none, as far as is known.
+        trouble: Option<String>,
     },
     /// Blocks that peers have and this node has not: whoever asks may say how many are well.
     Behind {
@@ -158,9 +160,12 @@ impl Criterion {
     pub fn check(&self, thresholds: Thresholds) -> Check {
         let (good, words) = match &self.measure {
             Measure::Is { good, words } => (*good, words.clone()),
-            Measure::Peers { connected, wanted } => {
+            Measure::Peers { connected, wanted, trouble } => {
                 let wanted = thresholds.peers_min.unwrap_or(*wanted);
-                (*connected >= wanted, format!("{connected} of at least {wanted}"))
+                let good = *connected >= wanted;
+                let why = trouble.as_ref().filter(|_| !good);
+                let why = why.map_or_else(String::new, |why| format!("; most recently: {why}"));
+                (good, format!("{connected} of at least {wanted}{why}"))
             }
             Measure::Behind { blocks, words } => {
                 let most = thresholds.behind_max.unwrap_or(BEHIND_MAX);
@@ -281,7 +286,19 @@ mod tests {
     }
 
     fn peers(connected: usize) -> Criterion {
-        Criterion { name: "peers", measure: Measure::Peers { connected, wanted: 1 } }
+        Criterion { name: "peers", measure: Measure::Peers { connected, wanted: 1, trouble: None } }
+    }
+
+    #[test]
+    fn who_has_too_few_peers_says_why_as_far_as_is_known() {
+        let trouble = Some("another genesis".to_owned());
+        let measure = Measure::Peers { connected: 0, wanted: 1, trouble };
+        let criterion = Criterion { name: "peers", measure };
+        let words = criterion.check(Thresholds::default()).words;
+        assert_eq!(words, "0 of at least 1; most recently: another genesis");
+        let thresholds = Thresholds { peers_min: Some(0), ..Thresholds::default() };
+        assert_eq!(criterion.check(thresholds).words, "0 of at least 0");
+        assert_eq!(peers(0).check(Thresholds::default()).words, "0 of at least 1");
     }
 
     fn behind(blocks: u64) -> Criterion {
