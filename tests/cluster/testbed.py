@@ -86,7 +86,8 @@ def images(binary):
     try:
         for folder in ("data", "tmp"):
             os.makedirs(os.path.join(context, "out", folder))
-        shutil.copy(binary, os.path.join(context, "out", "hematite"))
+        # As docker/Dockerfile does it.
+        subprocess.run(["strip", "--strip-debug", "-o", os.path.join(context, "out", "hematite"), binary], check=True)
         with open(os.path.join(context, "Dockerfile"), "w") as file:
             file.write(DISTROLESS_FILES)
         tool("kube-build-image", context, "distroless:test")
