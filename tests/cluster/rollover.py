@@ -22,7 +22,7 @@ BLOCKS = 100
 RATE = 5
 ACCOUNTS = 400
 # Kubernetes takes a pod for good when it has run so long; only then it ends the next.
-SETTLE_SECONDS = 30
+SETTLE_SECONDS = 20
 STALL_SECONDS_MAX = 60
 
 

@@ -229,7 +229,7 @@ class Users:
 
     def stop(self):
         """The book of what was sent."""
-        self.process.communicate(timeout=300)
+        self.process.communicate(timeout=600)
         assert self.process.returncode == 0, "the sender failed"
         return json.load(self.report)
 

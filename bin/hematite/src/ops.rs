@@ -317,7 +317,10 @@ mod tests {
             alive: vec![Check::new("chain", true, "ok")],
             criteria: vec![
                 Criterion::new("chain", true, "ok"),
-                Criterion { name: "peers", measure: Measure::Peers { connected: 1, wanted: 1 } },
+                Criterion {
+                    name: "peers",
+                    measure: Measure::Peers { connected: 1, wanted: 1, trouble: None },
+                },
             ],
             families: vec![Family::gauge("a", "An a.", 1.0)],
             ..Report::default()

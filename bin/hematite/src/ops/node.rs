@@ -171,7 +171,7 @@ impl Watch {
         let sync_eta = sync.zip(since).and_then(|(sync, since)| eta(sync, since, now));
         Network {
             silent: now - self.answered,
-            trouble: trouble(network),
+            trouble: trouble(&network),
             peers: network.peers(),
             peers_max: network.peers_max(),
             sync,
