@@ -14,12 +14,12 @@ IMAGE = "hematite:test"
 KINDS = ("geth", "bootnode", "registrar", "ethstats")
 NAMESPACE = "data"
 # The lean image's base cannot be pulled without a registry: its files, of the same packages of the same Debian.
-DISTROLESS = "gcr.io/distroless/cc-debian12:nonroot"
+DISTROLESS = "gcr.io/distroless/base-nossl-debian12:nonroot"
 DISTROLESS_FILES = r"""
 FROM debian:bookworm-slim AS debian
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libgomp1 libssl3 libstdc++6 netbase tzdata
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates netbase tzdata
 RUN mkdir -p /base/usr/lib /base/usr/lib64 /base/usr/bin /base/usr/sbin /base/home/nonroot \
- && for package in base-files ca-certificates libc6 libgcc-s1 libgomp1 libssl3 libstdc++6 netbase tzdata; do dpkg -L $package; done \
+ && for package in base-files ca-certificates libc6 netbase tzdata; do dpkg -L $package; done \
  | grep -v '/usr/share/\(doc\|lintian\|locale\|man\)/' \
  | while read -r path; do if [ -L "$path" ] || [ -f "$path" ]; then echo "$path"; fi; done > /list \
  && tar -c -T /list -C / etc/ssl/certs | tar -x -C /base && mkdir -p -m 1777 /base/tmp \
@@ -84,10 +84,13 @@ def images(binary):
     """Builds the images and gives them to the cluster."""
     context = tempfile.mkdtemp(prefix="hematite-image-")
     try:
-        for folder in ("data", "tmp"):
+        for folder in ("data", "tmp", "lib"):
             os.makedirs(os.path.join(context, "out", folder))
         # As docker/Dockerfile does it.
         subprocess.run(["strip", "--strip-debug", "-o", os.path.join(context, "out", "hematite"), binary], check=True)
+        for name in ("libstdc++.so.6", "libgcc_s.so.1"):
+            library = subprocess.check_output(["cc", f"-print-file-name={name}"], text=True).strip()
+            shutil.copy(library, os.path.join(context, "out", "lib", name))
         with open(os.path.join(context, "Dockerfile"), "w") as file:
             file.write(DISTROLESS_FILES)
         tool("kube-build-image", context, "distroless:test")
