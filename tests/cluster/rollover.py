@@ -7,7 +7,8 @@ import tempfile
 import time
 
 from book import OURS, TX, addresses, manifests
-from testbed import (IMAGE, NAMESPACE, Users, figure, kubectl, number, pods, reported, restarts, rpc, say, tool, trial, wait)
+from testbed import (IMAGE, NAMESPACE, Users, figure, kubectl, number, pods, reported, restarts, rpc, say, spread, tool, trial,
+                     wait)
 
 GETH = os.path.expanduser("~/.cache/hematite/geth/v1.9.13")
 DAGS = os.path.expanduser("~/.cache/hematite/dags-geth")
@@ -21,7 +22,7 @@ BLOCKS = 100
 RATE = 5
 ACCOUNTS = 400
 # Kubernetes takes a pod for good when it has run so long; only then it ends the next.
-SETTLE_SECONDS = 30
+SETTLE_SECONDS = 20
 STALL_SECONDS_MAX = 60
 
 
@@ -150,7 +151,7 @@ def judge(book, first, roll, settled):
     figure("transactions that our nodes answered, and lost of them", f"{len(ours)}, {lost['ours']}", "0 lost")
     figure("transactions that geth answered, and lost of them", f"{len(geths)}, {lost['geth']}", "counted apart")
     waits = sorted(row["mined"] - row["answered"] for row in ours if row["mined"])
-    figure("ours mined after", f"median {waits[len(waits) // 2]:.0f} s, 99 % {waits[len(waits) * 99 // 100]:.0f} s, most {waits[-1]:.0f} s")
+    figure("ours mined after", spread(waits))
     refused = sum(book["errors"].values())
     say(f"refusals: {book['errors']}")
     figure("requests, failed connections, refusals", f"{book['requests']}, {len(book['failures'])}, {refused}")

@@ -14,12 +14,12 @@ IMAGE = "hematite:test"
 KINDS = ("geth", "bootnode", "registrar", "ethstats")
 NAMESPACE = "data"
 # The lean image's base cannot be pulled without a registry: its files, of the same packages of the same Debian.
-DISTROLESS = "gcr.io/distroless/cc-debian12:nonroot"
+DISTROLESS = "gcr.io/distroless/base-nossl-debian12:nonroot"
 DISTROLESS_FILES = r"""
 FROM debian:bookworm-slim AS debian
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libgomp1 libssl3 libstdc++6 netbase tzdata
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates netbase tzdata
 RUN mkdir -p /base/usr/lib /base/usr/lib64 /base/usr/bin /base/usr/sbin /base/home/nonroot \
- && for package in base-files ca-certificates libc6 libgcc-s1 libgomp1 libssl3 libstdc++6 netbase tzdata; do dpkg -L $package; done \
+ && for package in base-files ca-certificates libc6 netbase tzdata; do dpkg -L $package; done \
  | grep -v '/usr/share/\(doc\|lintian\|locale\|man\)/' \
  | while read -r path; do if [ -L "$path" ] || [ -f "$path" ]; then echo "$path"; fi; done > /list \
  && tar -c -T /list -C / etc/ssl/certs | tar -x -C /base && mkdir -p -m 1777 /base/tmp \
@@ -84,15 +84,20 @@ def images(binary):
     """Builds the images and gives them to the cluster."""
     context = tempfile.mkdtemp(prefix="hematite-image-")
     try:
-        for folder in ("data", "tmp"):
+        for folder in ("data", "tmp", "lib"):
             os.makedirs(os.path.join(context, "out", folder))
-        shutil.copy(binary, os.path.join(context, "out", "hematite"))
+        # As docker/Dockerfile does it.
+        subprocess.run(["strip", "--strip-debug", "-o", os.path.join(context, "out", "hematite"), binary], check=True)
+        for name in ("libstdc++.so.6", "libgcc_s.so.1"):
+            library = subprocess.check_output(["cc", f"-print-file-name={name}"], text=True).strip()
+            shutil.copy(library, os.path.join(context, "out", "lib", name))
         with open(os.path.join(context, "Dockerfile"), "w") as file:
             file.write(DISTROLESS_FILES)
         tool("kube-build-image", context, "distroless:test")
         base = f"{DISTROLESS}=container-image://localhost/distroless:test"
         for name, more in [(IMAGE, ["--build-context", base]), *((f"{IMAGE}-{kind}", ["--target", kind]) for kind in KINDS)]:
-            tool("kube-build-image", os.getcwd(), name, "-f", "docker/Dockerfile", "--", "--build-context", f"build={context}", *more)
+            tool("kube-build-image", os.getcwd(), name, "-f", "docker/Dockerfile", "--",
+                 "--build-context", f"build={context}", *more)
     finally:
         shutil.rmtree(context)
     tool("kube-load", IMAGE, *(f"{IMAGE}-{kind}" for kind in KINDS))
@@ -137,6 +142,11 @@ def rpc(address, method, *params):
     except json.JSONDecodeError:
         say(f"{address} answers {out[:200]!r}")
         return None
+
+
+def spread(seconds):
+    """Of sorted times."""
+    return f"median {seconds[len(seconds) // 2]:.1f} s, 99 % {seconds[len(seconds) * 99 // 100]:.1f} s, most {seconds[-1]:.1f} s"
 
 
 def number(quantity):
@@ -201,10 +211,11 @@ def usage(role_of):
             if role_of(words):
                 found.setdefault(role_of(words), []).append((resident["VmRSS"], seconds))
         return found
+    total = lambda rows: sum(seconds for _, seconds in rows)
     before, period = roles(), 30
     time.sleep(period)
     return {role: (statistics.median(size for size, _ in after),
-                   (sum(seconds for _, seconds in after) - sum(seconds for _, seconds in before.get(role, []))) / period / len(after) * 100)
+                   (total(after) - total(before.get(role, []))) / period / len(after) * 100)
             for role, after in sorted(roles().items())}
 
 
@@ -221,7 +232,7 @@ class Users:
 
     def stop(self):
         """The book of what was sent."""
-        self.process.communicate(timeout=300)
+        self.process.communicate(timeout=600)
         assert self.process.returncode == 0, "the sender failed"
         return json.load(self.report)
 

@@ -372,8 +372,9 @@ impl Protocol {
                 self.held.remove(&hash);
                 self.on_blocks(block_gossip::Event::Rejected { hash, is_invalid }, turn);
             }
-            Done::Admitted { peer, refused, forged } => {
+            Done::Admitted { peer, refused, crowded, forged } => {
                 self.on_transactions(tx_gossip::Event::Refused { hashes: refused }, turn);
+                self.on_transactions(tx_gossip::Event::Crowded { peer, hashes: crowded }, turn);
                 let Some(forgeries) = self.forgeries.get_mut(&peer) else { return };
                 *forgeries += forged;
                 if *forgeries >= FORGERIES_MAX {

@@ -16,7 +16,9 @@ export async function home() {
   const newest = count(await ask("eth_blockNumber"));
   const numbers = Array.from({ length: Math.min(NEWEST, newest + 1) }, (_, at) => newest - at);
   const blocks = (await batch(numbers.map((number) => ["eth_getBlockByNumber", hex(number), true]))).filter(Boolean);
-  const times = blocks.slice(1).map((block, at) => count(blocks[at].timestamp) - count(block.timestamp));
+  // A genesis without a time has been waited for since 1970.
+  const dated = blocks.filter((block) => count(block.timestamp));
+  const times = dated.slice(1).map((block, at) => count(dated[at].timestamp) - count(block.timestamp));
   const mean = times.length ? times.reduce((sum, time) => sum + time, 0) / times.length : null;
   const transactions = blocks.flatMap((block) => block.transactions.map((transaction) => [block, transaction])).slice(0, NEWEST);
   return {

@@ -47,6 +47,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SILENCES_TRUSTED_MAX: u8 = 2;
 /// A peer that left as many questions in a row without an answer is dropped.
 const SILENCES_MAX: u8 = 4;
+/// How many transactions that the pool had no room for are remembered.
+const POSTPONED_MAX: usize = 4096;
+/// How soon one of them is asked for again; twice as long each time.
+const POSTPONEMENT: Duration = Duration::from_secs(1);
+/// How often one of them is asked for again.
+const POSTPONEMENTS_MAX: u32 = 5;
 /// How often this node's own transactions are announced.
 const REPEAT: Duration = Duration::from_secs(60);
 /// How far an announced size may be off, in bytes; geth's.
@@ -61,6 +67,8 @@ pub struct TransactionGossip {
     wanted: HashMap<B256, Wanted>,
     own: BTreeMap<B256, Own>,
     refused: Recent,
+    /// What the pool had no room for, and how often it was asked for again.
+    postponed: HashMap<B256, u32>,
     /// What was passed on.
     spread: Recent,
     rng: StdRng,
@@ -116,8 +124,15 @@ pub enum Event {
         /// Whether they are this node's own: announced every minute while the pool has them.
         own: bool,
     },
-    /// The pool refused these.
+    /// The pool refused these, and always will.
     Refused {
+        /// Their hashes.
+        hashes: Vec<B256>,
+    },
+    /// The pool has no room for these now: a sender may have so many behind a nonce that is missing.
+    Crowded {
+        /// Who has them.
+        peer: SessionId,
         /// Their hashes.
         hashes: Vec<B256>,
     },
@@ -228,6 +243,7 @@ impl TransactionGossip {
             wanted: HashMap::default(),
             own: BTreeMap::new(),
             refused: Recent::new(REFUSED_MAX),
+            postponed: HashMap::default(),
             spread: Recent::new(SPREAD_MAX),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
@@ -286,9 +302,11 @@ impl TransactionGossip {
             Event::Refused { hashes } => {
                 for hash in hashes {
                     self.refused.insert(hash);
+                    self.postponed.remove(&hash);
                     self.settle(&hash);
                 }
             }
+            Event::Crowded { peer, hashes } => self.postpone(peer, &hashes, now),
             Event::Tick => self.on_tick(now, pooled, actions),
         }
     }
@@ -403,6 +421,29 @@ impl TransactionGossip {
         }
     }
 
+    /// Asks for these again, a few times: the nonce that is missing is on its way, too, and who
+    /// announced them does so once.
+    fn postpone(&mut self, id: SessionId, hashes: &[B256], now: Instant) {
+        let has_pooled = |peer: &&mut Peer| peer.version.has_pooled_transactions();
+        let Some(peer) = self.peers.get_mut(&id).filter(has_pooled) else { return };
+        for hash in hashes {
+            let times = self.postponed.remove(hash).unwrap_or_default();
+            if times == POSTPONEMENTS_MAX || peer.announced.len() >= peer.announced_max() {
+                continue;
+            }
+            if self.postponed.len() == POSTPONED_MAX {
+                // Some are asked for more often, then.
+                self.postponed.clear();
+            }
+            self.postponed.insert(*hash, times + 1);
+            if peer.announced.insert(*hash) {
+                let since = now + POSTPONEMENT * 2_u32.pow(times);
+                let wanted = self.wanted.entry(*hash).or_insert_with(|| Wanted::new(since));
+                wanted.sources.push((id, None));
+            }
+        }
+    }
+
     fn adopt(&mut self, transactions: &[AnnouncedTransaction], now: Instant) {
         for tx in transactions {
             if self.own.len() < OWN_MAX {
@@ -417,6 +458,7 @@ impl TransactionGossip {
     fn spread(&mut self, transactions: &[AnnouncedTransaction], actions: &mut Vec<Action>) {
         let (mut whole, mut by_hash) = (vec![], vec![]);
         for tx in transactions {
+            self.postponed.remove(&tx.hash);
             self.settle(&tx.hash);
             if !self.spread.insert(tx.hash) {
                 let peers = self.peers.iter();
@@ -524,7 +566,9 @@ impl TransactionGossip {
         let Some(peer) = self.peers.get(&id).filter(may_ask) else { return };
         let is_free = |hash: &&B256| {
             let wanted = self.wanted.get(*hash);
-            wanted.is_some_and(|wanted| wanted.asked.is_none() && now - wanted.since >= ARRIVAL)
+            wanted.is_some_and(|wanted| {
+                wanted.asked.is_none() && now.saturating_duration_since(wanted.since) >= ARRIVAL
+            })
         };
         let mut hashes: Vec<B256> =
             peer.announced.iter().filter(is_free).take(POOLED_TRANSACTIONS_MAX).copied().collect();

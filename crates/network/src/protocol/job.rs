@@ -48,8 +48,10 @@ pub enum Done {
     Admitted {
         /// The peer.
         peer: SessionId,
-        /// Those that the pool did not take.
+        /// Those that the pool will never take.
         refused: Vec<B256>,
+        /// Those that it has no room for now.
+        crowded: Vec<B256>,
         /// How many had no valid signature.
         forged: usize,
     },
@@ -106,9 +108,29 @@ fn verify(
 fn admit(peer: SessionId, transactions: Vec<Transaction>, pool: &Pool) -> Done {
     let hashes: Vec<B256> = transactions.iter().map(|tx| *tx.tx_hash()).collect();
     let answers = pool.add_many(Origin::Remote, transactions);
-    let forged =
-        |answer: &&Result<B256, PoolError>| matches!(answer, Err(PoolError::InvalidSender));
-    let forged = answers.iter().filter(forged).count();
-    let refused = hashes.into_iter().zip(answers).filter(|(_, answer)| answer.is_err());
-    Done::Admitted { peer, refused: refused.map(|(hash, _)| hash).collect(), forged }
+    let (mut refused, mut crowded, mut forged) = (Vec::new(), Vec::new(), 0);
+    for (hash, answer) in hashes.into_iter().zip(answers) {
+        let Err(error) = answer else { continue };
+        forged += usize::from(matches!(error, PoolError::InvalidSender));
+        match error {
+            PoolError::OversizedData
+            | PoolError::TipAboveFeeCap
+            | PoolError::InvalidSender
+            | PoolError::Unprotected
+            | PoolError::Underpriced
+            | PoolError::ReplacementUnderpriced
+            | PoolError::NonceTooLow
+            | PoolError::NonceMax
+            | PoolError::IntrinsicGas => refused.push(hash),
+            PoolError::AccountLimit | PoolError::Full | PoolError::Busy => crowded.push(hash),
+            // The next block may change it, or it is this node's own fault.
+            PoolError::AlreadyKnown
+            | PoolError::TypeNotSupported { .. }
+            | PoolError::ExceedsBlockGasLimit
+            | PoolError::InsufficientFunds
+            | PoolError::Journal(_)
+            | PoolError::Read(_) => {}
+        }
+    }
+    Done::Admitted { peer, refused, crowded, forged }
 }

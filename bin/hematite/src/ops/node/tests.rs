@@ -18,6 +18,7 @@ fn facts() -> Facts {
         stuck: Duration::ZERO,
         network: Some(Network {
             silent: Duration::ZERO,
+            trouble: None,
             peers: Arc::default(),
             peers_max: 50,
             sync: None,

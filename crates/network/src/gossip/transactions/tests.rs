@@ -240,6 +240,48 @@ fn never_fetches_what_the_pool_has_or_refused() {
 }
 
 #[test]
+fn asks_a_few_times_more_for_what_the_pool_had_no_room_for() {
+    let mut world = World::new(2, EthVersion::Eth66);
+    let tx = transaction(100);
+    let hash = *tx.tx_hash();
+    let peer = SessionId(0);
+    let mut waited = Vec::new();
+    world.feed(Event::Received { peer, transactions: vec![tx.clone()] });
+    loop {
+        world.feed(Event::Crowded { peer, hashes: vec![hash] });
+        let since = world.now;
+        let question = (0..400).find_map(|_| asked(&world.after(Duration::from_millis(100))).pop());
+        let Some((0, request, hashes)) = question else { break };
+        assert_eq!(hashes, [hash]);
+        waited.push((world.now - since).as_secs());
+        let actions = world.feed(Event::Answered { peer, request, transactions: vec![tx.clone()] });
+        assert!(matches!(&actions[..], [Action::Admit { .. }]), "{actions:?}");
+    }
+    assert_eq!(waited, [1, 2, 4, 8, 16]);
+    assert!(world.gossip.wanted.is_empty() && world.gossip.postponed.is_empty());
+    // Who announces it anew is believed anew.
+    world.announce(1, vec![AnnouncedTransaction::of(&tx)]);
+    assert_eq!(asked(&world.after(ARRIVAL)).len(), 1);
+}
+
+#[test]
+fn what_the_pool_has_no_room_for_is_remembered_within_bounds() {
+    let mut world = World::new(3, EthVersion::Eth66);
+    world.join(9, EthVersion::Eth64, vec![]);
+    for peer in [0, 1, 2, 9] {
+        let hash = |number: u64| B256::from(U256::from(peer * 1_000_000 + number));
+        let hashes = (0..10_000).map(hash).collect();
+        world.feed(Event::Crowded { peer: SessionId(peer), hashes });
+    }
+    assert!(world.gossip.postponed.len() <= POSTPONED_MAX);
+    assert_eq!(world.gossip.wanted.len(), 3 * ANNOUNCED_MAX, "eth/64 cannot be asked");
+    for peer in [0, 1, 2] {
+        world.feed(Event::PeerLeft { peer: SessionId(peer) });
+    }
+    assert!(world.gossip.wanted.is_empty());
+}
+
+#[test]
 fn announces_to_everybody_what_comes_back_after_a_reorg() {
     let mut world = World::new(9, EthVersion::Eth66);
     let old = 20;
