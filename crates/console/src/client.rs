@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The largest answer that is read.
-pub(crate) const REPLY_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub(crate) const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The longest a node may take to answer; a trace of a large block takes minutes.
 const REPLY_TIME_MAX: Duration = Duration::from_secs(900);
@@ -71,7 +71,7 @@ pub enum RequestError {
     #[error("the node answered another request than the one that was made")]
     Mismatched,
     /// The answer is larger than what is read.
-    #[error("the node's answer is larger than {REPLY_BYTES_MAX} bytes")]
+    #[error("the node's answer is larger than {} bytes", REPLY_BYTES_MAX)]
     TooLarge,
     /// The node took too long.
     #[error("no answer in time")]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustyline::{
-    Config, Context, Editor, Helper, completion::Completer, error::ReadlineError,
+    CompletionType, Config, Context, Editor, Helper, completion::Completer, error::ReadlineError,
     highlight::Highlighter, hint::Hinter, history::MemHistory, validate::Validator,
 };
 
@@ -51,7 +51,8 @@ impl Input {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(Self::Lines);
         }
-        let config = Config::builder().auto_add_history(false).build();
+        let config =
+            Config::builder().auto_add_history(false).completion_type(CompletionType::List).build();
         let lines = MemHistory::with_config(&config);
         let mut editor = Editor::with_history(config, lines)?;
         editor.set_helper(Some(Names { commands: commands.clone() }));

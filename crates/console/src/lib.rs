@@ -80,8 +80,8 @@ pub enum ConsoleError {
     Endpoint(String),
     /// Nobody answers there.
     #[error(
-        "unable to attach to {endpoint}: {source}; is the node running? --datadir names its data \
-         directory, and a socket or a URL can be given: attach http://127.0.0.1:8545"
+        "unable to attach to {endpoint}; is the node running? --datadir names its data directory, \
+         and a socket or a URL can be given, such as attach http://127.0.0.1:8545"
     )]
     Unreachable {
         /// Where.

@@ -12,7 +12,8 @@ use std::{
 
 use boa_engine::{
     Context, EngineError, JsArgs, JsNativeError, JsObject, JsResult, JsString, JsValue,
-    NativeFunction, RuntimeLimitError, object::ObjectInitializer,
+    NativeFunction, RuntimeLimitError, native_function::NativeFunctionPointer,
+    object::ObjectInitializer,
 };
 use primitives::keccak256;
 
@@ -124,7 +125,7 @@ impl Host {
 
 /// `host`, as our scripts see it.
 pub(super) fn object(context: &mut Context) -> JsObject {
-    let functions: [(&str, fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>); 11] = [
+    let functions: [(&str, NativeFunctionPointer); 11] = [
         ("request", request),
         ("keccak", keccak),
         ("print", print),
