@@ -7,6 +7,7 @@
 
   // How many blocks a creation is waited for.
   const BLOCKS_MAX = 50;
+  const LOOK_MILLISECONDS = 500;
 
   function signatureOf(fullName) {
     return h.sha3(fullName).slice(2);
@@ -213,36 +214,43 @@
     });
   }
 
-  // Looks at every new block for the receipt, and tells when the code is there.
+  // Looks for the receipt until it is there, and tells when the code is. web3 looks at new blocks
+  // only, and misses one that came before it looked.
   function watchCreation(contract, eth, callback) {
-    let blocks = 0;
+    let first = null;
     let isDone = false;
-    const end = function (filter, error) {
+    const end = function (error) {
       isDone = true;
-      filter.stopWatching(function () {});
+      lib.timers.stop(timer);
       if (!error) return callback && callback(null, contract);
       if (callback) return callback(error);
       throw error;
     };
-    const filter = eth.filter('latest', function (error) {
-      if (error || isDone) return;
-      blocks += 1;
-      if (blocks > BLOCKS_MAX) {
-        return end(filter, new Error('Contract transaction couldn\'t be found after ' + BLOCKS_MAX + ' blocks'));
-      }
-      eth.getTransactionReceipt(contract.transactionHash, function (failure, receipt) {
-        if (failure || !receipt || !receipt.blockHash || isDone) return;
-        eth.getCode(receipt.contractAddress, function (_failure, code) {
-          if (isDone || !code) return;
+    const wait = function () {
+      eth.getBlockNumber(function (error, number) {
+        if (error || isDone) return;
+        if (first === null) first = number;
+        if (number - first > BLOCKS_MAX) {
+          end(new Error('Contract transaction couldn\'t be found after ' + BLOCKS_MAX + ' blocks'));
+        }
+      });
+    };
+    const look = function () {
+      eth.getTransactionReceipt(contract.transactionHash, function (error, receipt) {
+        if (error || isDone) return;
+        if (!receipt || !receipt.blockHash) return wait();
+        eth.getCode(receipt.contractAddress, function (failure, code) {
+          if (failure || isDone || !code) return;
           if (code.length <= 3) {
-            return end(filter, new Error('The contract code couldn\'t be stored, please check your gas amount.'));
+            return end(new Error('The contract code couldn\'t be stored, please check your gas amount.'));
           }
           contract.address = receipt.contractAddress;
           addAll(contract, eth);
-          end(filter, null);
+          end(null);
         });
       });
-    });
+    };
+    const timer = lib.timers.start(look, LOOK_MILLISECONDS, true, []);
   }
 
   function creation(eth, list, args) {

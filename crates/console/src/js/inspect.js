@@ -11,6 +11,7 @@
   };
   const COLOURS = { function: '35', special: '1', number: '31', string: '32', error: '91' };
   const ESCAPES = { 7: '\\a', 8: '\\b', 9: '\\t', 10: '\\n', 11: '\\v', 12: '\\f', 13: '\\r', 34: '\\"', 92: '\\\\' };
+  const PLAIN = /^[ !#-[\]-~]*$/;
   // What a terminal does not show, or takes for a command.
   const UNPRINTABLE = /[\u0000-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\udfff\ue000-\uf8ff\ufeff\ufff0-\ufffb\ufffe\uffff]/;
 
@@ -20,6 +21,7 @@
 
   // As Go's strconv.Quote.
   function quoted(text) {
+    if (PLAIN.test(text)) return '"' + text + '"';
     const pieces = ['"'];
     for (const character of text) {
       const code = character.codePointAt(0);
