@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "network",
         ],
     ),
+    ("console", &["primitives"]),
     (
         "hematite",
         &[
@@ -58,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "miner",
             "network",
             "rpc",
+            "console",
         ],
     ),
 ];
@@ -90,6 +92,8 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("rocksdb", "storage"),
     ("discv5", "devp2p"),
     ("jsonrpsee", "rpc"),
+    ("boa_engine", "console"),
+    ("rustyline", "console"),
     ("clap", "hematite"),
 ];
 

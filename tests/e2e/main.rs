@@ -10,6 +10,7 @@ mod bench;
 mod chains;
 #[path = "../conformance.rs"]
 mod conformance;
+mod console;
 mod dags;
 mod damage;
 mod dashboard;

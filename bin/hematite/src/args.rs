@@ -273,7 +273,7 @@ pub struct DumpArgs {
 /// How to attach.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AttachArgs {
-    /// A socket's path, or a URL: http, https, ws, wss; the data directory's socket by default
+    /// A socket's path, or a URL: http or ws; the data directory's socket by default
     pub endpoint: Option<String>,
     /// How the console behaves.
     #[command(flatten)]

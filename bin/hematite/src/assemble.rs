@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use ::console::Console;
 use ::network::{HandOver, NetworkHandle};
 use accounts::Keystore;
 use chain::{ChainHandle, ChainThread, ImportError};
@@ -22,7 +23,7 @@ use txpool::{JournalConfig, Pool, PoolConfig};
 use crate::{
     args::{JournalSync, Role},
     bootnode,
-    command::account,
+    command::{self, account},
     config::{self, Config},
     dashboard, datasets, ethstats, network,
     open::{engine, is_rolled_back, node_default, open_chain},
@@ -65,21 +66,37 @@ pub fn run(config: &Config) -> Result<()> {
         Some(Role::Ethstats) => return dashboard::run(config),
         Some(Role::Miner | Role::Tx) | None => {}
     }
+    run_node(config, None)
+}
+
+/// Runs a node until its console ends, or as [`run`].
+///
+/// # Errors
+///
+/// As [`run`], and whatever kept the console from doing its task.
+pub fn run_with_console(config: &Config, options: console::Options) -> Result<()> {
+    run_node(config, Some(options))
+}
+
+fn run_node(config: &Config, console: Option<console::Options>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .wrap_err("cannot start the runtime")?;
-    let result = runtime.block_on(live(config));
+    let result = runtime.block_on(live(config, console));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn live(config: &Config) -> Result<()> {
+async fn live(config: &Config, console: Option<console::Options>) -> Result<()> {
     let started = Instant::now();
     let phases = Phases::default();
     let shutdown = &phases.shutdown;
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
-    signals::listen(&mut tasks, shutdown.clone())?;
+    match console {
+        None => signals::listen(&mut tasks, shutdown.clone())?,
+        Some(_) => signals::listen_for_terminate(&mut tasks, shutdown.clone())?,
+    }
     let ops = Ops::new(role_name(config), shutdown.clone());
     // Probes are answered while data is opened, and until it is closed.
     let _server = ops::start(config, &ops).await?;
@@ -87,7 +104,13 @@ async fn live(config: &Config) -> Result<()> {
     let (node, failure) = match start(config, core, &ops, &mut tasks, &phases).await {
         Ok(node) => {
             report::ready(config, &node, started);
-            let failure = first_failure(&mut tasks, shutdown).await;
+            let failure = match console {
+                None => first_failure(&mut tasks, shutdown).await,
+                Some(options) => tokio::select! {
+                    failure = first_failure(&mut tasks, shutdown) => failure,
+                    ended = converse(options) => ended,
+                },
+            };
             tracing::info!("Got interrupt, shutting down...");
             (Some(node), failure)
         }
@@ -267,6 +290,10 @@ async fn listen(
         let shown = format!("{error}{hint}");
         eyre::Report::new(error).wrap_err(shown)
     })
+}
+
+async fn converse(options: console::Options) -> Result<()> {
+    command::console::finished(&mut Console::start(options)?).await
 }
 
 /// Waits for a stop, or for a part that ends by itself.
@@ -513,7 +540,8 @@ fn rpc_config(config: &Config) -> Result<RpcConfig> {
 }
 
 /// As geth: a chain in memory has its socket where all that is passing is kept.
-fn ipc_path(config: &Config) -> Option<PathBuf> {
+#[must_use]
+pub fn ipc_path(config: &Config) -> Option<PathBuf> {
     let path = config.paths.ipc.clone()?;
     if in_memory(config) && path.starts_with(&config.paths.datadir) {
         return path.file_name().map(|name| std::env::temp_dir().join(name));

@@ -4,6 +4,7 @@ pub mod account;
 pub mod bench;
 pub mod bootnode;
 pub mod chain;
+pub mod console;
 pub mod dag;
 pub mod devnet;
 mod dump;

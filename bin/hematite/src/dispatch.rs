@@ -9,12 +9,14 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use eyre::{Result, WrapErr, bail};
+use eyre::{Result, WrapErr};
 
 use crate::{
     args::{Command, DbCommand, ExportArgs, Invocation, PeersCommand},
     assemble,
-    command::{account, bench, bootnode, chain as chains, dag, devnet, export, import, peers},
+    command::{
+        account, bench, bootnode, chain as chains, console, dag, devnet, export, import, peers,
+    },
     config::Config,
     exit::{ExitCode, UsageError},
     logging,
@@ -45,21 +47,36 @@ fn execute(invocation: &Invocation) -> Result<()> {
     for flag in &invocation.ignored {
         tracing::debug!(%flag, "Flag has no effect here");
     }
-    if let Command::Run | Command::Account(_) = &invocation.command {
-        keep_memory_private();
+    match &invocation.command {
+        Command::Run | Command::Account(_) => keep_memory_private(),
+        // These print from threads of their own: nobody may hold stdout meanwhile.
+        Command::Attach(args) => return console::attach(&config, args),
+        Command::Console(args) => {
+            keep_memory_private();
+            return console::with_node(&config, args);
+        }
+        Command::Js { files, jspath } => {
+            keep_memory_private();
+            return console::run_files(&config, files, jspath.clone());
+        }
+        _ => {}
     }
+    execute_printing(invocation, &config)
+}
+
+fn execute_printing(invocation: &Invocation, config: &Config) -> Result<()> {
     let out = &mut io::stdout().lock();
     match &invocation.command {
         Command::Run => {
             if config.ends_with_stdin {
                 crate::signals::follow_stdin()?;
             }
-            assemble::run(&config)
+            assemble::run(config)
         }
-        Command::Devnet(args) => devnet::run(args, &invocation.node, &config, out),
-        Command::Init { genesis } => chains::init(&config, genesis),
-        Command::Import { files } => import_files(&config, files),
-        Command::Export(args) => export_file(&config, args),
+        Command::Devnet(args) => devnet::run(args, &invocation.node, config, out),
+        Command::Init { genesis } => chains::init(config, genesis),
+        Command::Import { files } => import_files(config, files),
+        Command::Export(args) => export_file(config, args),
         Command::Account(command) => {
             let mut input = io::stdin().lock();
             let dialogue = &mut if io::stdin().is_terminal() {
@@ -67,19 +84,19 @@ fn execute(invocation: &Invocation) -> Result<()> {
             } else {
                 account::Dialogue::lines(&mut input, out)
             };
-            account::run(command, &config, dialogue, SystemTime::now())
+            account::run(command, config, dialogue, SystemTime::now())
         }
         Command::Makedag { block, directory } => {
             let path = dag::make(*block, directory)?;
             Ok(writeln!(out, "{}", path.display())?)
         }
-        Command::Dumpgenesis => chains::dump_genesis(&config, out),
-        Command::Dump(args) => chains::dump(&config, args, out),
-        Command::Removedb => chains::remove_db(&config, &mut io::stdin().lock(), out),
+        Command::Dumpgenesis => chains::dump_genesis(config, out),
+        Command::Dump(args) => chains::dump(config, args, out),
+        Command::Removedb => chains::remove_db(config, &mut io::stdin().lock(), out),
         Command::Dumpconfig { file: None } => Ok(write!(out, "{}", config.to_toml())?),
         Command::Dumpconfig { file: Some(path) } => std::fs::write(path, config.to_toml())
             .wrap_err_with(|| format!("cannot write {}", path.display())),
-        Command::Db(DbCommand::Verify) => chains::verify(&config, out),
+        Command::Db(DbCommand::Verify) => chains::verify(config, out),
         Command::Peers(PeersCommand::Doctor(args)) => peers::doctor(args, out),
         Command::Version => version(out),
         Command::License => Ok(writeln!(
@@ -89,7 +106,7 @@ fn execute(invocation: &Invocation) -> Result<()> {
         Command::Bench(command) => bench::run(command, &invocation.node.chain.ethash, out),
         Command::Bootnode(args) => bootnode::run(args, out),
         Command::Attach(_) | Command::Console(_) | Command::Js { .. } => {
-            bail!("this command is not in this build yet")
+            unreachable!("the caller runs them")
         }
     }
 }

@@ -13,6 +13,27 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Cancels the token at SIGTERM. SIGINT is for somebody else, such as a console.
+///
+/// # Errors
+///
+/// When the system refuses a handler.
+pub fn listen_for_terminate(
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).wrap_err("cannot listen for SIGTERM")?;
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            () = shutdown.cancelled() => {}
+        }
+        shutdown.cancel();
+        Ok(())
+    });
+    Ok(())
+}
+
 /// Cancels the token at the first signal.
 ///
 /// # Errors

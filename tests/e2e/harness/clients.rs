@@ -44,6 +44,16 @@ pub(crate) fn explorer(url: &str, folder: &Path, transaction: &str, contract: &s
     command
 }
 
+/// A person at a terminal, who waits for words and types: what was seen, how the program ended,
+/// and which words never came.
+pub(crate) fn terminal(program: &Path, args: &[&str], steps: &Value) -> Value {
+    let mut command = Command::new("python3");
+    command.arg(script("console.py")).arg(program).args(args);
+    let output = finish(command, &steps.to_string());
+    let out = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {}", shown(&output)))
+}
+
 /// The book's notebook, with the book's web3.py 5.9.
 pub(crate) fn notebook(args: &[&str]) -> Value {
     python("web3-5", "notebook.py", args)
