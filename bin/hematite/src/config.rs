@@ -182,7 +182,7 @@ impl TryFrom<&Invocation> for Config {
             ops,
         } = node;
         let paths = paths(*personality, node, surroundings)?;
-        let http_config = rpc::http(http, chain.role, surroundings);
+        let http_config = rpc::http(http, chain.role, surroundings)?;
         let ws_config = rpc::ws(ws, http)?;
         let dev = dev(chain);
         let genesis = genesis(chain, surroundings)?;

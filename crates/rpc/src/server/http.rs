@@ -36,6 +36,8 @@ pub(crate) struct HttpService {
     pub(crate) hosts: Hosts,
     /// Origins whose pages may read answers. Empty: none.
     pub(crate) origins: Vec<String>,
+    /// Where the path has to begin; empty is anywhere.
+    prefix: String,
     pub(crate) body_bytes: u64,
     bodies: Arc<Budget>,
 }
@@ -51,12 +53,11 @@ enum Refusal {
 impl HttpService {
     pub(crate) fn new(
         dispatcher: Arc<Dispatcher>,
-        hosts: Hosts,
-        origins: Vec<String>,
+        (hosts, origins, prefix): (Hosts, Vec<String>, String),
         body_bytes: u64,
         bodies: Arc<Budget>,
     ) -> Self {
-        Self { dispatcher, hosts, origins, body_bytes, bodies }
+        Self { dispatcher, hosts, origins, prefix, body_bytes, bodies }
     }
 
     /// Answers one request.
@@ -90,6 +91,9 @@ impl HttpService {
     ) -> Result<Option<Reply>, Refusal> {
         if !self.allows_host(&request) {
             return Err(Refusal::Text(StatusCode::FORBIDDEN, "invalid host specified".into()));
+        }
+        if !request.uri().path().starts_with(&self.prefix) {
+            return Err(Refusal::Text(StatusCode::NOT_FOUND, "404 page not found".into()));
         }
         // Load balancers ask like this whether somebody is home.
         if request.method() == Method::GET

@@ -23,8 +23,7 @@ impl TestServer {
         let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let service = HttpService::new(
             dispatcher,
-            Hosts::cluster(None),
-            origins,
+            (Hosts::cluster(None), origins, String::new()),
             limits.body_bytes,
             bodies(),
         );
@@ -301,7 +300,8 @@ async fn answers_that_nobody_takes_are_cut() {
     );
     let dispatcher = Arc::new(Dispatcher::new(slow, DispatchLimits::default()));
     let hosts = Hosts::cluster(None);
-    let service = HttpService::new(dispatcher, hosts, vec![], BODY_BYTES_MAX, bodies());
+    let service =
+        HttpService::new(dispatcher, (hosts, vec![], String::new()), BODY_BYTES_MAX, bodies());
     let door = Arc::new(Door { http: Some(service), websocket: None });
     let limits = hurried(|d| d.write = Duration::from_millis(50));
     let mut socket = TcpStream::connect(address).await.unwrap();
