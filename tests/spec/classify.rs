@@ -3,16 +3,15 @@
 use serde_json::Value;
 
 use crate::{
-    basic, blockchain,
+    basic, blockchain, call_tracer,
     data::DataFile,
-    difficulty, genesis, keystore, opcodes, pow, realchain,
+    difficulty, genesis, jsonrpc, keystore, opcodes, pow, realchain,
     report::{Sink, Skip, Suite},
     rlp, state_tests, t8n, transaction, trie, vm,
 };
 
 /// Requests and responses, and what other parts of a node read: not for these crates.
-const LATER: [(&str, &str); 5] = [
-    ("/tracetest/", "call tracer"),
+const LATER: [(&str, &str); 4] = [
     ("/v5wire/", "discovery v5"),
     ("/hive-graphql/testcases/", "GraphQL requests"),
     ("/jsonrpc/eth", "JSON-RPC requests"),
@@ -57,8 +56,10 @@ pub(crate) fn run(file: &DataFile, sink: &mut Sink<'_>) {
     if let Some((_, part)) = LATER.iter().find(|(folder, _)| name.contains(folder)) {
         return sink.later(part, 1);
     }
-    if name.ends_with(".io") {
-        sink.later("JSON-RPC requests", 1);
+    if name.contains("/tracetest/") {
+        call_tracer::run_file(file, sink);
+    } else if name.ends_with(".io") {
+        jsonrpc::run_file(file, sink);
     } else if name.contains("/keystore/testdata/") {
         keystore::run_file(file, sink);
     } else if name.contains("/cmd/evm/testdata/") {

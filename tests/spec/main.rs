@@ -7,6 +7,7 @@
 
 mod basic;
 mod blockchain;
+mod call_tracer;
 mod chains;
 mod classify;
 #[path = "../conformance.rs"]
@@ -15,6 +16,7 @@ mod data;
 mod difficulty;
 mod genesis;
 mod json;
+mod jsonrpc;
 mod keystore;
 mod network;
 mod opcodes;

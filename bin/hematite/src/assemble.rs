@@ -25,7 +25,7 @@ use crate::{
     bootnode,
     command::{self, account},
     config::{self, Config},
-    dashboard, datasets, ethstats, network,
+    dashboard, datasets, ethstats, logging, network, notify,
     open::{engine, is_rolled_back, node_default, open_chain},
     ops::{self, Ops},
     registrar, report, signals,
@@ -168,6 +168,10 @@ async fn open(config: &Config) -> Result<(Core, ChainThread)> {
     let is_rolled_back = is_rolled_back(&importer);
     let engine = engine(config);
     let keystore = Arc::new(Keystore::open(&config.paths.keystore)?);
+    if !config.accounts.unlock.is_empty() {
+        // On this thread, which holds the terminal; the others answer probes meanwhile.
+        account::unlock_at_start(config, &keystore)?;
+    }
     let (chain, thread) = chain::spawn(importer).wrap_err("cannot start the chain's thread")?;
     Ok((Core { chain, engine, keystore, is_rolled_back }, thread))
 }
@@ -193,6 +197,7 @@ async fn start(
         Ok(())
     });
     tasks.spawn(expire_leases(keystore.clone(), halt.clone()));
+    let rpc_engine = engine.clone();
     let parts = (chain.clone(), pool.clone(), engine.clone());
     let id = network_id(config, &chain);
     let clock = network::OwnClock::default();
@@ -220,7 +225,8 @@ async fn start(
         ops: ops.clone(),
     };
     ethstats::start(config, (told, trouble), id, tasks, halt)?;
-    let rpc = rpc_node(config, &chain, &pool, miner.clone(), network.clone(), keystore);
+    let parts = (&chain, &pool, rpc_engine);
+    let rpc = rpc_node(config, parts, miner.clone(), network.clone(), keystore);
     let server = listen(config, rpc, shutdown).await?;
     let http = server.http_address();
     if let Some(address) = http.filter(|_| config.http.as_ref().is_some_and(|http| http.explorer)) {
@@ -427,6 +433,7 @@ fn start_miner(
         );
     }
     let (worker, handle) = Worker::new(&miner_config, chain, pool, engine)?;
+    notify::start(&config.mining, &handle, tasks, shutdown)?;
     let (token, mined) = (shutdown.clone(), mined.clone().drop_guard());
     tasks.spawn(async move {
         let _mined = mined;
@@ -493,14 +500,14 @@ fn network_id(config: &Config, chain: &ChainHandle) -> u64 {
 
 fn rpc_node(
     config: &Config,
-    chain: &ChainHandle,
-    pool: &Pool,
+    (chain, pool, engine): (&ChainHandle, &Pool, Arc<Engine>),
     miner: Option<MinerHandle>,
     network: Option<NetworkHandle>,
     keystore: Arc<Keystore>,
 ) -> rpc::Node {
     rpc::Node {
         chain: chain.clone(),
+        engine,
         pool: pool.clone(),
         miner,
         keystore: Some(keystore),
@@ -511,6 +518,10 @@ fn rpc_node(
         gas_max: config.rpc.gas_cap.unwrap_or(0),
         call_time_max: config.rpc.evm_timeout,
         tx_fee_max: config.rpc.tx_fee_cap,
+        finalized_depth: config.rpc.finalized_depth,
+        allow_insecure_unlock: config.accounts.allow_insecure_unlock,
+        key_kdf: config.accounts.kdf,
+        log_levels: Some(rpc::LogLevels::new(logging::change)),
         strict_receipts: config.rpc.strict_receipts,
     }
 }
@@ -521,10 +532,11 @@ fn rpc_config(config: &Config) -> Result<RpcConfig> {
             config::Vhosts::Cluster { namespace } => rpc::Hosts::cluster(namespace.as_deref()),
             config::Vhosts::Listed(names) => rpc::Hosts::listed(names.clone()),
         };
-        let (modules, origins) = (http.apis.clone(), http.cors.clone());
+        let (modules, origins, prefix) =
+            (http.apis.clone(), http.cors.clone(), http.prefix.clone());
         let address = address("http.addr", &http.addr, http.port)?;
         let explorer = http.explorer;
-        Ok::<_, eyre::Report>(HttpConfig { address, modules, origins, hosts, explorer })
+        Ok::<_, eyre::Report>(HttpConfig { address, modules, origins, hosts, prefix, explorer })
     });
     let ws = config.ws.as_ref().map(|ws| {
         let (modules, origins, prefix) = (ws.apis.clone(), ws.origins.clone(), ws.prefix.clone());

@@ -19,6 +19,7 @@ pub mod machine;
 mod nat;
 pub mod network;
 pub mod nodes;
+mod notify;
 pub mod open;
 pub mod ops;
 pub mod plain_http;

@@ -229,13 +229,18 @@ fn first_line(host: &str, answer: &[u8], is_over: bool) -> Result<Option<String>
     Ok(Some(line.trim_end().to_owned()))
 }
 
-/// The answer to a JSON text.
+/// The answer to a JSON text at a path.
 ///
 /// # Errors
 ///
 /// If nobody answers within two seconds, or with anything but a text of at most 1 MiB.
-pub async fn post_json(address: SocketAddr, host: &str, body: String) -> Result<String> {
-    let request = Request::post("/")
+pub async fn post_json(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    body: String,
+) -> Result<String> {
+    let request = Request::post(path)
         .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::from(body))?;

@@ -38,6 +38,7 @@ pub struct ChainEvent {
 enum Command {
     Import(Box<VerifiedBlock>, Origin, oneshot::Sender<Result<Imported, ImportError>>),
     ImportMany(Vec<VerifiedBlock>, oneshot::Sender<Result<ManyImported, BatchError>>),
+    SetHead(u64, oneshot::Sender<Result<(), ImportError>>),
 }
 
 /// What the chain's thread is doing, for whoever watches it.
@@ -132,6 +133,18 @@ impl ChainHandle {
         answer.await.map_err(stopped)?
     }
 
+    /// Makes an older canonical block the head: see [`Importer::set_head`].
+    ///
+    /// # Errors
+    ///
+    /// See [`ImportError`].
+    pub async fn set_head(&self, number: u64) -> Result<(), ImportError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::SetHead(number, reply)).await;
+        sent.map_err(|_| ImportError::Stopped)?;
+        answer.await.map_err(|_| ImportError::Stopped)?
+    }
+
     /// The newest view. Never blocks.
     #[must_use]
     pub fn view(&self) -> Arc<ChainView> {
@@ -224,6 +237,13 @@ fn run(
                 let result = importer.import_many(blocks, Origin::Other, now);
                 publisher.publish(importer.take_events());
                 let failure = fatal(result.as_ref().err().map(|batch| &batch.error));
+                let _ = reply.send(result);
+                failure
+            }
+            Command::SetHead(number, reply) => {
+                let result = importer.set_head(number);
+                publisher.publish(importer.take_events());
+                let failure = fatal(result.as_ref().err());
                 let _ = reply.send(result);
                 failure
             }

@@ -3,6 +3,7 @@
 mod bad;
 mod branch;
 mod open;
+mod set_head;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -449,8 +450,8 @@ impl Importer {
         self.metrics.commit_seconds.record(started.elapsed());
         let view = match &head {
             None => ChainView { db, ..(*self.view).clone() },
-            Some(change) => {
-                let id = *change.adopted.last().expect("a new head is adopted");
+            Some(_) => {
+                let id = db.head().expect("a chain has a head");
                 let missing = || StorageError::corrupt("headers", format!("head {}", id.hash));
                 let head =
                     db.header(id.hash).map_err(storage)?.ok_or_else(missing).map_err(storage)?;

@@ -7,6 +7,7 @@ use crate::{
     env::{Machine, Rules, machine},
     interrupt::{Interrupt, watch},
     message::Message,
+    trace::{self, Trace, TraceConfig, TraceError, Tracer},
     transact::{End, clear, transact},
 };
 
@@ -100,6 +101,35 @@ pub fn call_until<R: StateReader>(
         return Ok(None);
     }
     outcome.map(Some)
+}
+
+/// As [`call_until`], watched by a tracer.
+///
+/// # Errors
+///
+/// [`TraceError::Execution`] as [`call`], [`TraceError::Interrupted`] once `interrupt` answers yes,
+/// [`TraceError::TooLarge`] if there is more to tell than may be kept.
+pub fn trace_call<R: StateReader>(
+    spec: &ChainSpec,
+    header: &Header,
+    world: &mut WorldState<R>,
+    ancestors: BlockHashes<'_>,
+    (request, config): (&CallRequest, &TraceConfig),
+    interrupt: Interrupt<'_>,
+) -> Result<Trace, TraceError> {
+    let rules = Rules::new(spec, header);
+    let mut machine = machine(&rules, header, world, ancestors);
+    watch(&mut machine, interrupt);
+    machine.inspector = Tracer::new(config, &rules);
+    let message = Message::of_call(request);
+    let outcome = transact(&mut machine, &rules, &message, u64::MAX);
+    if machine.inspector.is_full() {
+        return Err(TraceError::TooLarge { max: config.bytes_max });
+    }
+    if machine.ctx.journaled_state.database.watch.has_stopped() {
+        return Err(TraceError::Interrupted);
+    }
+    Ok(trace::finish(&mut machine, &message, &outcome?)?)
 }
 
 fn run<R: StateReader>(

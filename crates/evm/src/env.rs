@@ -13,6 +13,7 @@ use state::{StateReader, WorldState};
 use crate::{
     database::{BlockHashes, WorldDatabase},
     sstore,
+    trace::Tracer,
 };
 
 pub(crate) type MachineContext<'a, R> = Context<BlockEnv, TxEnv, CfgEnv, WorldDatabase<'a, R>>;
@@ -20,7 +21,7 @@ pub(crate) type MachineContext<'a, R> = Context<BlockEnv, TxEnv, CfgEnv, WorldDa
 /// revm, on our state.
 pub(crate) type Machine<'a, R> = Evm<
     MachineContext<'a, R>,
-    (),
+    Tracer,
     EthInstructions<EthInterpreter, MachineContext<'a, R>>,
     EthPrecompiles,
     EthFrame<EthInterpreter>,
@@ -108,7 +109,8 @@ pub(crate) fn machine<'a, R: StateReader>(
             config.chain_id = rules.chain_id;
             config.set_gas_params(gas_params);
         });
-    Evm::new(context, instructions, EthPrecompiles::new(spec_id))
+    let precompiles = EthPrecompiles::new(spec_id);
+    Evm::new_with_inspector(context, Tracer::Off, instructions, precompiles)
 }
 
 fn block_env(header: &Header) -> BlockEnv {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use primitives::{
-    Address, Bloom, ChainSpec, Hardfork, Header, Receipt, Transaction, Typed2718, logs_bloom,
+    Address, B256, Bloom, ChainSpec, Hardfork, Header, Receipt, Transaction, Typed2718, logs_bloom,
 };
 use state::{ReadError, StateReader, WorldState};
 
@@ -9,7 +9,9 @@ use crate::{
     BlockHashes, ExecutionError, InvalidTransaction,
     commit::commit,
     env::{Machine, Rules, machine},
+    interrupt::{Interrupt, watch},
     message::Message,
+    trace::{self, Trace, TraceConfig, TraceError, Tracer},
     transact::{End, transact},
 };
 
@@ -22,6 +24,8 @@ pub struct BlockExecutor<'a, R: StateReader> {
     gas_limit: u64,
     gas_used: u64,
     receipts: Vec<Receipt>,
+    /// Whether receipts carry state roots, where the rules say so.
+    puts_roots: bool,
     /// The read that failed. The state may be half changed since then.
     poison: Option<ReadError>,
 }
@@ -53,6 +57,7 @@ impl<'a, R: StateReader> BlockExecutor<'a, R> {
             gas_limit: header.gas_limit,
             gas_used: 0,
             receipts: Vec::new(),
+            puts_roots: true,
             poison: None,
         }
     }
@@ -72,11 +77,63 @@ impl<'a, R: StateReader> BlockExecutor<'a, R> {
         if let Some(error) = &self.poison {
             return Err(error.clone().into());
         }
-        match self.try_execute(tx, sender) {
-            Ok(receipt) => {
+        let executed = self.try_execute(tx, sender, None);
+        self.keep(executed)?;
+        Ok(self.receipts.last().expect("one was pushed a line above"))
+    }
+
+    /// As [`Self::execute`], watched by a tracer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::execute`]; [`TraceError::Interrupted`] and [`TraceError::TooLarge`] leave the
+    /// executor and its state of no use, too.
+    pub fn trace(
+        &mut self,
+        tx: &Transaction,
+        sender: Address,
+        config: &TraceConfig,
+    ) -> Result<Trace, TraceError> {
+        if let Some(error) = &self.poison {
+            return Err(error.clone().into());
+        }
+        let executed = self.try_execute(tx, sender, Some(config));
+        let is_full = self.machine.inspector.is_full();
+        self.machine.inspector = Tracer::Off;
+        let trace = self.keep(executed);
+        if is_full {
+            return Err(TraceError::TooLarge { max: config.bytes_max });
+        }
+        if self.has_stopped() {
+            return Err(TraceError::Interrupted);
+        }
+        Ok(trace?.expect("a tracer was given"))
+    }
+
+    /// For looking back at a block: asks whether to stop, and puts no state roots into receipts,
+    /// so that no trie is needed.
+    #[must_use]
+    pub fn looking_back(mut self, interrupt: Interrupt<'a>) -> Self {
+        watch(&mut self.machine, interrupt);
+        self.puts_roots = false;
+        self
+    }
+
+    /// Whether it was told to stop: then everything fails.
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        self.machine.ctx.journaled_state.database.watch.has_stopped()
+    }
+
+    fn keep(
+        &mut self,
+        executed: Result<(Receipt, Option<Trace>), ExecutionError>,
+    ) -> Result<Option<Trace>, ExecutionError> {
+        match executed {
+            Ok((receipt, trace)) => {
                 self.gas_used = receipt.cumulative_gas_used;
                 self.receipts.push(receipt);
-                Ok(self.receipts.last().expect("one was pushed a line above"))
+                Ok(trace)
             }
             Err(error) => {
                 if let ExecutionError::Read(error) = &error {
@@ -91,23 +148,32 @@ impl<'a, R: StateReader> BlockExecutor<'a, R> {
         &mut self,
         tx: &Transaction,
         sender: Address,
-    ) -> Result<Receipt, ExecutionError> {
+        tracing: Option<&TraceConfig>,
+    ) -> Result<(Receipt, Option<Trace>), ExecutionError> {
         if tx.ty() > self.tx_type_max() {
             return Err(InvalidTransaction::TypeNotSupported.into());
         }
         let message = Message::of_transaction(tx, sender);
         let gas_left = self.gas_left();
+        if let Some(config) = tracing {
+            self.machine.inspector = Tracer::new(config, &self.rules);
+        }
         let outcome = transact(&mut self.machine, &self.rules, &message, gas_left)?;
+        let trace = match tracing {
+            Some(_) => Some(trace::finish(&mut self.machine, &message, &outcome)?),
+            None => None,
+        };
         commit(&mut self.machine, &self.rules)?;
-        let post_state =
-            if self.rules.receipts_carry_roots() { Some(self.world().root()?) } else { None };
-        Ok(Receipt {
+        let puts_root = self.puts_roots && self.rules.receipts_carry_roots();
+        let post_state = if puts_root { Some(self.root()?) } else { None };
+        let receipt = Receipt {
             tx_type: tx.ty(),
             success: outcome.end == End::Success,
             cumulative_gas_used: self.gas_used + outcome.gas_used,
             logs: outcome.logs,
             post_state,
-        })
+        };
+        Ok((receipt, trace))
     }
 
     /// The newest type of transaction that the fork knows (EIP-2930, EIP-1559).
@@ -121,6 +187,15 @@ impl<'a, R: StateReader> BlockExecutor<'a, R> {
 
     fn world(&mut self) -> &mut WorldState<R> {
         self.machine.ctx.journaled_state.database.world
+    }
+
+    /// The state root after the transactions so far.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be read.
+    pub fn root(&mut self) -> Result<B256, ReadError> {
+        self.world().root()
     }
 
     /// Gas used so far.

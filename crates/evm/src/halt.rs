@@ -2,6 +2,7 @@
 
 use revm::{
     bytecode::opcode::{self, OpCode},
+    context::{LocalContext, LocalContextTr},
     interpreter::{
         InstructionResult, Interpreter, interpreter::EthInterpreter, interpreter_types::Jumps,
     },
@@ -24,6 +25,11 @@ impl HaltSite {
         let opcode =
             interpreter.bytecode.bytes_slice().get(position).copied().unwrap_or(opcode::STOP);
         Self { opcode, stack_items: interpreter.stack.len() }
+    }
+
+    /// The instruction that runs next.
+    pub(crate) fn ahead(interpreter: &Interpreter<EthInterpreter>) -> Self {
+        Self { opcode: interpreter.bytecode.opcode(), stack_items: interpreter.stack.len() }
     }
 }
 
@@ -70,6 +76,22 @@ pub(crate) fn text(
         // No rule set of ours can end this way; the machine's own word has to do.
         other => format!("{other:?}"),
     }
+}
+
+/// The text for how any frame failed; what a precompiled contract said stays where it is.
+pub(crate) fn text_of_frame(
+    result: InstructionResult,
+    site: Option<HaltSite>,
+    local: &mut LocalContext,
+) -> String {
+    if result.is_revert() {
+        return "execution reverted".to_owned();
+    }
+    let said = local.take_precompile_error_context();
+    if let Some(said) = &said {
+        local.set_precompile_error_context(said.clone());
+    }
+    text(result, site, said)
 }
 
 /// geth names what it knows, even where a fork does not have it yet, and numbers the rest.

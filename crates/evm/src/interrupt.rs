@@ -40,6 +40,11 @@ impl Watch<'_> {
         self.stopped
     }
 
+    /// Stops at the next question.
+    pub(crate) const fn stop(&mut self) {
+        self.stopped = true;
+    }
+
     /// Fails when told to stop, as a read would: that ends everything that runs.
     pub(crate) fn ask(&mut self) -> Result<(), ReadError> {
         if let Some(interrupt) = self.interrupt {

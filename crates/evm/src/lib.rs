@@ -30,9 +30,10 @@ mod revert;
 mod sstore;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 mod transact;
 
-pub use call::{CallOutcome, CallRequest, call, call_until};
+pub use call::{CallOutcome, CallRequest, call, call_until, trace_call};
 pub use database::BlockHashes;
 pub use error::{ExecutionError, InvalidTransaction};
 pub use estimate::{EstimateError, estimate_gas};

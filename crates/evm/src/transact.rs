@@ -15,6 +15,7 @@ use revm::{
         EvmTr, FrameResult, ItemOrResult, execution::create_init_frame,
         pre_execution::load_accounts,
     },
+    inspector::InspectorEvmTr,
     interpreter::{
         CreateInputs, FrameInput, GasTracker, InstructionResult, SharedMemory,
         interpreter_action::FrameInit,
@@ -209,7 +210,11 @@ fn run_frames<R: StateReader>(
         return Ok((result, None));
     }
     loop {
-        let ended = machine.frame_run()?;
+        let ended = if machine.inspector.is_on() {
+            machine.inspect_frame_run()?
+        } else {
+            machine.frame_run()?
+        };
         machine.ctx.journaled_state.database.watch.ask().map_err(DatabaseError)?;
         let result = match ended {
             ItemOrResult::Item(init) => match open_frame(machine, rules, init)? {
@@ -238,13 +243,23 @@ fn open_frame<R: StateReader>(
         FrameInput::Call(_) | FrameInput::Empty => None,
     };
     let Some(target) = blocked else {
-        return Ok(result_of(machine.frame_init(init)?));
+        return init_frame(machine, init);
     };
     // revm sees a collision in a nonce only.
     set_nonce(machine, target, 1);
-    let result = result_of(machine.frame_init(init)?);
+    let result = init_frame(machine, init)?;
     set_nonce(machine, target, 0);
     Ok(result)
+}
+
+fn init_frame<R: StateReader>(
+    machine: &mut Machine<'_, R>,
+    init: FrameInit,
+) -> Result<Option<FrameResult>, ContextError<DatabaseError>> {
+    if machine.inspector.is_on() {
+        return Ok(result_of(machine.inspect_frame_init(init)?));
+    }
+    Ok(result_of(machine.frame_init(init)?))
 }
 
 fn result_of<T>(opened: ItemOrResult<T, FrameResult>) -> Option<FrameResult> {

@@ -114,6 +114,12 @@ impl NetworkHandle {
         self.infos.borrow().clone()
     }
 
+    /// The same, with every change from now on.
+    #[must_use]
+    pub fn peer_changes(&self) -> watch::Receiver<Arc<Vec<PeerInfo>>> {
+        self.infos.clone()
+    }
+
     /// How far the sync has come, while blocks of a heavier chain are fetched and imported.
     #[must_use]
     pub fn sync_progress(&self) -> Option<SyncProgress> {

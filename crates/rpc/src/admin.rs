@@ -1,5 +1,7 @@
 //! `admin_*`: the node about itself.
 
+mod files;
+
 use std::net::IpAddr;
 
 use ::network::{NetworkHandle, PeerInfo, Trouble};
@@ -18,6 +20,7 @@ pub(crate) fn register(table: &mut Table) {
     table.light("admin_addTrustedPeer", add_trusted_peer);
     table.light("admin_removeTrustedPeer", remove_trusted_peer);
     table.light("admin_datadir", datadir);
+    files::register(table);
 }
 
 #[derive(Debug, Serialize)]

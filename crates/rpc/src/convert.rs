@@ -319,7 +319,7 @@ pub(crate) fn sender(tx: &Transaction) -> Result<Address, RpcError> {
 }
 
 /// 0 or 1 on typed transactions; 27 or 28 on legacy ones, or beyond 34 with a chain id (EIP-155).
-fn signature_v(tx: &Transaction) -> U256 {
+pub(crate) fn signature_v(tx: &Transaction) -> U256 {
     let parity = U256::from(tx.signature().v());
     if tx.ty() != 0 {
         return parity;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     HTTP_MODULES, Hosts, HttpConfig, StartError, WsConfig,
     error::RpcError,
-    interface::Interface,
+    interface::{Interface, LOCAL},
     methods::Table,
     node::Api,
     params::Params,
@@ -101,7 +101,7 @@ impl Doors {
         open.tasks.spawn(Arc::clone(self.interface.feed()).run(self.shutdown.clone()));
         if let Some(listener) = ipc {
             tracing::info!(url = %listener.path().display(), "IPC endpoint opened");
-            let listener = Listener::Ipc(listener, self.interface.sessions(modules, "IPC"));
+            let listener = Listener::Ipc(listener, self.interface.sessions(modules, LOCAL));
             let limits = self.interface.limits();
             open.tasks.spawn(server::serve(listener, limits, self.shutdown.clone()));
         }
@@ -212,8 +212,9 @@ fn start_http(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
     if let Some(address) = doors.http_address() {
         return Err(RpcError::Refused(format!("HTTP server already running on {address}")));
     }
-    let opened =
-        doors.open_http(HttpConfig { address, modules, origins, hosts, explorer: false }, None);
+    let prefix = String::new();
+    let config = HttpConfig { address, modules, origins, hosts, prefix, explorer: false };
+    let opened = doors.open_http(config, None);
     opened.map_err(|error| RpcError::Refused(format!("listen tcp {address}: {error}")))?;
     Ok(true)
 }

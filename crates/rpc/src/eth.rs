@@ -1,11 +1,14 @@
 //! `eth_*`: blocks, states, transactions and what can be asked of them.
 
+pub(crate) mod args;
 pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod fees;
 pub(crate) mod filter;
 pub(crate) mod logs;
 mod mining;
+pub(crate) mod overrides;
+pub(crate) mod sign;
 mod state;
 pub(crate) mod submit;
 pub(crate) mod transaction;
@@ -34,6 +37,7 @@ pub(crate) fn register(table: &mut Table) {
     logs::register(table);
     filter::register(table);
     submit::register(table);
+    sign::register(table);
     mining::register(table);
 }
 

@@ -12,10 +12,10 @@ use std::{
     },
 };
 
-use ::network::{NetworkHandle, SyncProgress};
+use ::network::{NetworkHandle, PeerInfo, SyncProgress};
 use ::txpool::Pool;
 use chain::{ChainEvent, ChainHandle, ChainView};
-use primitives::{B256, BlockNumHash, SealedHeader};
+use primitives::{B256, BlockNumHash, SealedHeader, hex};
 use serde::Serialize;
 use tokio::{
     sync::{
@@ -57,6 +57,8 @@ pub(crate) enum Change {
     Transactions(Vec<NewTransaction>),
     /// A sync began or ended.
     Sync(String),
+    /// Peers came or went; each as JSON.
+    Peers(Vec<String>),
 }
 
 /// Blocks that became canonical.
@@ -159,6 +161,9 @@ struct Sources {
     events: broadcast::Receiver<Arc<ChainEvent>>,
     pooled: broadcast::Receiver<B256>,
     progress: Option<watch::Receiver<Option<SyncProgress>>>,
+    peers: Option<watch::Receiver<Arc<Vec<PeerInfo>>>>,
+    /// The peers that were there when it was last looked.
+    present: Arc<Vec<PeerInfo>>,
     /// Up to where the chain was told.
     last: BlockNumHash,
     told: ToldHashes,
@@ -232,6 +237,8 @@ impl Feed {
             events: self.chain.events(),
             pooled: self.pool.changes(),
             progress: self.network.as_ref().map(NetworkHandle::sync_changes),
+            peers: self.network.as_ref().map(NetworkHandle::peer_changes),
+            present: self.network.as_ref().map(NetworkHandle::peers).unwrap_or_default(),
             last: self.chain.view().head_id(),
             told: ToldHashes::default(),
             syncs: false,
@@ -258,6 +265,13 @@ impl Feed {
             progress = next_progress(&mut sources.progress) => {
                 if let Some(change) = sync_change(progress, &mut sources.syncs) {
                     self.send(change);
+                }
+            }
+            peers = next_peers(&mut sources.peers) => {
+                let events = peer_events(&sources.present, &peers);
+                sources.present = peers;
+                if !events.is_empty() {
+                    self.send(Change::Peers(events));
                 }
             }
         }
@@ -374,6 +388,39 @@ async fn next_progress(
         return None;
     }
     *states.borrow_and_update()
+}
+
+async fn next_peers(peers: &mut Option<watch::Receiver<Arc<Vec<PeerInfo>>>>) -> Arc<Vec<PeerInfo>> {
+    let Some(changes) = peers else { return std::future::pending().await };
+    if changes.changed().await.is_err() {
+        *peers = None;
+        return Arc::default();
+    }
+    changes.borrow_and_update().clone()
+}
+
+/// A peer that came or went, in geth's words.
+#[derive(Debug, Serialize)]
+struct PeerEvent {
+    r#type: &'static str,
+    peer: String,
+    local: String,
+    remote: String,
+}
+
+fn peer_events(before: &[PeerInfo], now: &[PeerInfo]) -> Vec<String> {
+    let has = |peers: &[PeerInfo], id| peers.iter().any(|peer| peer.id == id);
+    let event = |kind, peer: &PeerInfo| {
+        json(&PeerEvent {
+            r#type: kind,
+            peer: hex::encode(peer.id.node_id()),
+            local: peer.local_address.to_string(),
+            remote: peer.address.to_string(),
+        })
+    };
+    let gone = before.iter().filter(|peer| !has(now, peer.id)).map(|peer| event("drop", peer));
+    let new = now.iter().filter(|peer| !has(before, peer.id)).map(|peer| event("add", peer));
+    gone.chain(new).collect()
 }
 
 /// Only the beginning and the end are told.

@@ -1,6 +1,6 @@
 //! What all transports have in common: one node, one set of filters, one set of limits.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::{
     HttpConfig, Node, WsConfig,
@@ -16,12 +16,16 @@ use crate::{
     },
 };
 
+/// The transport that only this machine's operator reaches.
+pub(crate) const LOCAL: &str = "IPC";
+
 /// Makes what is answered on each transport.
 #[derive(Debug)]
 pub(crate) struct Interface {
     node: Node,
     filters: Arc<Filters>,
     oracle: Arc<Oracle>,
+    nonces: Arc<Mutex<()>>,
     feed: Arc<Feed>,
     bodies: Arc<Budget>,
     limits: ServerLimits,
@@ -43,6 +47,7 @@ impl Interface {
             node,
             filters: Arc::default(),
             oracle: Arc::default(),
+            nonces: Arc::default(),
             feed: Arc::new(feed),
             bodies: Arc::new(Budget::new(BODIES_BYTES_MAX)),
             limits,
@@ -62,11 +67,11 @@ impl Interface {
     }
 
     pub(crate) fn http(&self, config: HttpConfig) -> HttpService {
-        let HttpConfig { address: _, modules, origins, hosts, explorer } = config;
+        let HttpConfig { address: _, modules, origins, hosts, prefix, explorer } = config;
         let dispatcher = Arc::new(self.dispatcher(modules, "HTTP"));
         let bodies = Arc::clone(&self.bodies);
         let body_bytes = self.limits.body_bytes;
-        HttpService { dispatcher, hosts, origins, body_bytes, bodies, explorer }
+        HttpService { dispatcher, hosts, origins, prefix, body_bytes, bodies, explorer }
     }
 
     pub(crate) fn websocket(&self, config: WsConfig) -> WebSocketService {
@@ -99,7 +104,9 @@ impl Interface {
             node: self.node.clone(),
             filters: Arc::clone(&self.filters),
             oracle: Arc::clone(&self.oracle),
+            nonces: Arc::clone(&self.nonces),
             doors: self.doors.clone(),
+            is_local: transport == LOCAL,
             modules: modules.into_iter().filter(|name| name != "rpc").collect(),
         });
         self.dispatcher.with_methods(methods::methods(&api))

@@ -19,6 +19,7 @@
 mod admin;
 mod budget;
 mod convert;
+mod debug;
 pub mod dispatch;
 mod doors;
 pub mod error;
@@ -32,6 +33,7 @@ mod net;
 mod node;
 mod params;
 mod parse;
+mod personal;
 pub mod server;
 pub mod subscriptions;
 #[cfg(feature = "testing")]
@@ -51,7 +53,7 @@ use doors::Doors;
 pub use feed::CHANGES_MAX;
 use interface::Interface;
 pub use methods::NAMESPACES;
-pub use node::Node;
+pub use node::{LogChange, LogLevels, Node};
 use server::IpcListener;
 pub use server::{Hosts, IpcError, ServerLimits, SessionLimits};
 
@@ -86,6 +88,8 @@ pub struct HttpConfig {
     pub hosts: Hosts,
     /// Whether the explorer's pages are at `/explorer/`.
     pub explorer: bool,
+    /// Where the path has to begin; empty is anywhere.
+    pub prefix: String,
 }
 
 impl HttpConfig {
@@ -93,8 +97,8 @@ impl HttpConfig {
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         let modules = HTTP_MODULES.map(str::to_owned).to_vec();
-        let hosts = Hosts::cluster(None);
-        Self { address, modules, origins: Vec::new(), hosts, explorer: false }
+        let (origins, hosts) = (Vec::new(), Hosts::cluster(None));
+        Self { address, modules, origins, hosts, prefix: String::new(), explorer: false }
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    admin,
+    admin, debug,
     dispatch::{Methods, Weight},
     doors,
     error::{ArgumentError, RpcError},
     eth, miner, net,
     node::Api,
     params::Params,
-    txpool, web3,
+    personal, txpool, web3,
 };
 
 /// What every method is: it reads the node and its parameters, and returns what becomes JSON.
@@ -23,7 +23,8 @@ pub(crate) type MethodOfMany<T> =
     fn(&Api, Vec<Result<Params<'_>, ArgumentError>>) -> Vec<Result<T, RpcError>>;
 
 /// Namespaces that exist.
-pub const NAMESPACES: [&str; 7] = ["admin", "eth", "miner", "net", "rpc", "txpool", "web3"];
+pub const NAMESPACES: [&str; 10] =
+    ["admin", "debug", "eth", "ethash", "miner", "net", "personal", "rpc", "txpool", "web3"];
 
 /// Collects the methods of the exposed namespaces.
 pub(crate) struct Table {
@@ -102,6 +103,8 @@ pub(crate) fn methods(api: &Arc<Api>) -> Methods {
     txpool::register(&mut table);
     miner::register(&mut table);
     admin::register(&mut table);
+    debug::register(&mut table);
+    personal::register(&mut table);
     doors::register(&mut table);
     table.methods
 }

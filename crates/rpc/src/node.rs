@@ -1,16 +1,18 @@
 //! What methods read: the node's parts, and which block a request means.
 
 use std::{
+    fmt,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use ::miner::{MinerHandle, WorkPackage};
 use ::network::NetworkHandle;
 use ::txpool::Pool;
-use accounts::Keystore;
+use accounts::{Kdf, Keystore};
 use chain::{ChainHandle, ChainView};
+use consensus::Engine;
 use primitives::{Header, SealedHeader};
 use state::{StateReader, WorldState};
 
@@ -27,6 +29,8 @@ use crate::{
 pub struct Node {
     /// Blocks and states.
     pub chain: ChainHandle,
+    /// What makes a block right, for blocks from files.
+    pub engine: Arc<Engine>,
     /// Transactions waiting to be mined.
     pub pool: Pool,
     /// The miner, on nodes that have one.
@@ -48,9 +52,48 @@ pub struct Node {
     /// The highest fee of a transaction that `eth_sendRawTransaction` takes, in wei; `None` is no
     /// limit.
     pub tx_fee_max: Option<u128>,
+    /// How many blocks lie on what `finalized` and `safe` mean; `None` is that there are no such
+    /// blocks, as proof of work has none.
+    pub finalized_depth: Option<u64>,
+    /// Let `personal_unlockAccount` unlock although RPC can be reached over HTTP or WebSocket.
+    pub allow_insecure_unlock: bool,
+    /// How hard passwords of new keys are to guess.
+    pub key_kdf: Kdf,
+    /// What `debug_verbosity` and `debug_vmodule` change; `None` is that nothing can.
+    pub log_levels: Option<LogLevels>,
     /// Omit `status` from receipts that carry a state root, as geth does. Clients of today read
     /// such receipts as neither success nor failure.
     pub strict_receipts: bool,
+}
+
+/// What is to be logged from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogChange {
+    /// 0 is silent, 5 says everything.
+    Verbosity(u8),
+    /// Levels of parts, as `part=level,part=level`, beside the verbosity.
+    Modules(String),
+}
+
+/// The way to the log levels, given by whoever keeps the log.
+#[derive(Clone)]
+pub struct LogLevels(Arc<dyn Fn(LogChange) -> Result<(), String> + Send + Sync>);
+
+impl LogLevels {
+    /// Changes are handed to `change`, which says what is wrong with one.
+    pub fn new(change: impl Fn(LogChange) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(change))
+    }
+
+    pub(crate) fn change(&self, change: LogChange) -> Result<(), RpcError> {
+        (self.0)(change).map_err(RpcError::Refused)
+    }
+}
+
+impl fmt::Debug for LogLevels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogLevels").finish_non_exhaustive()
+    }
 }
 
 /// The node, and what the interface itself has to remember.
@@ -59,8 +102,12 @@ pub(crate) struct Api {
     pub(crate) node: Node,
     pub(crate) filters: Arc<Filters>,
     pub(crate) oracle: Arc<Oracle>,
+    /// Held while a nonce is chosen and until it is used.
+    pub(crate) nonces: Arc<Mutex<()>>,
     /// What is listened on.
     pub(crate) doors: Weak<Doors>,
+    /// Whether only this machine's operator calls here.
+    pub(crate) is_local: bool,
     /// Namespaces that are exposed.
     pub(crate) modules: Vec<String>,
 }
@@ -89,6 +136,12 @@ impl Place {
 }
 
 impl Api {
+    /// Whether others than the operator of this machine may call.
+    pub(crate) fn is_reached_from_outside(&self) -> bool {
+        let doors = self.doors.upgrade();
+        doors.is_some_and(|doors| doors.http_address().or(doors.ws_address()).is_some())
+    }
+
     /// The newest package that extends the view's head.
     pub(crate) fn pending(&self, view: &ChainView) -> Option<Arc<WorkPackage>> {
         let package = self.node.miner.as_ref()?.pending()?;
@@ -107,8 +160,13 @@ impl Api {
                 let pending = self.pending(view).map(Place::Pending);
                 return Ok(Some(pending.unwrap_or_else(|| Place::sealed(view.head.clone()))));
             }
-            BlockTag::Safe => return Err(RpcError::refused("safe block not found")),
-            BlockTag::Finalized => return Err(RpcError::refused("finalized block not found")),
+            BlockTag::Safe | BlockTag::Finalized => match self.node.finalized_depth {
+                Some(depth) => view.head.number.saturating_sub(depth),
+                None if tag == BlockTag::Safe => {
+                    return Err(RpcError::refused("safe block not found"));
+                }
+                None => return Err(RpcError::refused("finalized block not found")),
+            },
             BlockTag::Earliest => 0,
             BlockTag::Number(number) => number,
         };

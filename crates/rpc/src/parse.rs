@@ -13,9 +13,9 @@ pub(crate) enum BlockTag {
     Latest,
     /// What is being mined.
     Pending,
-    /// A notion of proof of stake: never found here.
+    /// A notion of proof of stake; here so many blocks below the head, if the operator says so.
     Safe,
-    /// A notion of proof of stake: never found here.
+    /// The same.
     Finalized,
     /// A canonical block by number.
     Number(u64),

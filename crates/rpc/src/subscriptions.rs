@@ -30,6 +30,7 @@ enum Kind {
     Logs(Query),
     Transactions { whole: bool },
     Sync,
+    Peers,
 }
 
 impl Kind {
@@ -48,6 +49,7 @@ impl Kind {
                 Self::Transactions { whole: params.optional(parse::boolean)?.unwrap_or(false) }
             }
             ("eth", "syncing") => Self::Sync,
+            ("admin", "peerEvents") => Self::Peers,
             _ => return Err(RpcError::NoSubscription { namespace: namespace.to_owned(), name }),
         };
         params.end()?;
@@ -62,7 +64,14 @@ impl Kind {
             Self::Heads => Wanted::Heads,
             Self::Logs(_) => Wanted::Logs,
             Self::Transactions { whole: true } => Wanted::Objects,
-            Self::Transactions { whole: false } | Self::Sync => Wanted::Other,
+            Self::Transactions { whole: false } | Self::Sync | Self::Peers => Wanted::Other,
+        }
+    }
+
+    const fn namespace(&self) -> &'static str {
+        match self {
+            Self::Heads | Self::Logs(_) | Self::Transactions { .. } | Self::Sync => "eth",
+            Self::Peers => "admin",
         }
     }
 }
@@ -195,7 +204,8 @@ impl Subscriber {
         let subscriptions = self.lock();
         while let Some(subscription) = subscriptions.get(at.subscription) {
             let head = format!(
-                r#"{{"jsonrpc":"2.0","method":"eth_subscription","params":{{"subscription":"{}","result":"#,
+                r#"{{"jsonrpc":"2.0","method":"{}_subscription","params":{{"subscription":"{}","result":"#,
+                subscription.kind.namespace(),
                 subscription.id
             );
             for result in subscription.results(change).skip(at.result) {
@@ -263,9 +273,13 @@ impl Subscription {
                 Box::new(news.iter().map(|tx| Told::Hash(&tx.hash)))
             }
             (Kind::Sync, Change::Sync(state)) => Box::new(iter::once(Told::Json(state))),
-            (Kind::Heads | Kind::Logs(_) | Kind::Transactions { .. } | Kind::Sync, _) => {
-                Box::new(iter::empty())
+            (Kind::Peers, Change::Peers(events)) => {
+                Box::new(events.iter().map(|event| Told::Json(event)))
             }
+            (
+                Kind::Heads | Kind::Logs(_) | Kind::Transactions { .. } | Kind::Sync | Kind::Peers,
+                _,
+            ) => Box::new(iter::empty()),
         }
     }
 

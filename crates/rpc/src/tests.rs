@@ -1,7 +1,9 @@
 //! The methods on a chain in memory, from the text of a request to the text of its answer.
 
+mod accounts;
 mod blocks;
 mod calls;
+mod debug;
 mod filters;
 mod mining;
 mod peers;
@@ -58,7 +60,9 @@ impl Fixture {
             node,
             filters: Default::default(),
             oracle: Default::default(),
+            nonces: Default::default(),
             doors: Default::default(),
+            is_local: true,
             modules: NAMESPACES.map(str::to_owned).to_vec(),
         });
         let dispatcher = Dispatcher::new(methods::methods(&api), DispatchLimits::default());
@@ -124,6 +128,7 @@ impl Fixture {
 fn node(chain: ChainHandle, pool: Pool) -> Node {
     Node {
         chain,
+        engine: Arc::new(consensus::Engine::Instant),
         pool,
         network: None,
         miner: None,
@@ -134,6 +139,10 @@ fn node(chain: ChainHandle, pool: Pool) -> Node {
         gas_max: 50_000_000,
         call_time_max: None,
         tx_fee_max: Some(1_000_000_000_000_000_000),
+        finalized_depth: None,
+        allow_insecure_unlock: false,
+        key_kdf: ::accounts::Kdf::Light,
+        log_levels: None,
         strict_receipts: false,
     }
 }
@@ -193,7 +202,7 @@ async fn answers_what_clients_ask_first() {
 async fn methods_clients_probe_for_do_not_exist() {
     let fixture = Fixture::new(chain::testing::book_forks());
     for method in
-        ["eth_fillTransaction", "hardhat_metadata", "personal_unlockAccount", "debug_setHead"]
+        ["hardhat_metadata", "debug_standardTraceBlockToFile", "personal_openWallet", "eth_compile"]
     {
         let text = format!("the method {method} does not exist/is not available");
         assert_eq!(fixture.error(method, json!([])).await, (-32601, text));

@@ -135,6 +135,18 @@ impl<R: StateReader> WorldState<R> {
         entry.slot(slot, reader)
     }
 
+    /// The accounts that were changed since the world began or since the last take.
+    #[must_use]
+    pub fn changed_accounts(&self) -> &[Address] {
+        &self.untaken
+    }
+
+    /// The slots of an account that were read or written since the world began, with their values.
+    #[must_use]
+    pub fn known_slots(&self, address: Address) -> Vec<(U256, U256)> {
+        self.accounts.get(&address).map(Entry::known_slots).unwrap_or_default()
+    }
+
     /// The code behind a hash, empty for the hash of nothing.
     ///
     /// # Errors

@@ -303,6 +303,9 @@ pub struct HttpArgs {
     /// Serve pages of the chain for people at /explorer/ of the HTTP server
     #[arg(long)]
     pub explorer: Option<bool>,
+    /// How its path begins [anything]
+    #[arg(long = "http.rpcprefix", value_name = "PATH")]
+    pub http_prefix: Option<String>,
 }
 
 /// JSON-RPC over WebSocket.
@@ -357,6 +360,9 @@ pub struct RpcArgs {
     /// Take legacy transactions without a chain id [true]
     #[arg(long = "rpc.allow-unprotected-txs")]
     pub allow_unprotected: Option<bool>,
+    /// How far below the head `finalized` and `safe` are; not given, there are no such blocks
+    #[arg(long = "rpc.finalized-depth", value_name = "BLOCKS", value_parser = integer)]
+    pub finalized_depth: Option<u64>,
     /// Answer receipts exactly as geth 1.9.13
     #[arg(long = "rpc.strict-receipts")]
     pub strict_receipts: Option<bool>,

@@ -77,7 +77,6 @@ pub(crate) const IGNORED: [(&str, bool); 125] = [
     ("graphql.port", true),
     ("graphql.corsdomain", true),
     ("graphql.vhosts", true),
-    ("http.rpcprefix", true),
     ("authrpc.addr", true),
     ("authrpc.port", true),
     ("authrpc.vhosts", true),

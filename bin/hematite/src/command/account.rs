@@ -4,7 +4,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{self, BufRead, Read, Write},
+    io::{self, BufRead, IsTerminal, Read, Write},
     path::Path,
     time::{Duration, Instant, SystemTime},
 };
@@ -152,6 +152,21 @@ pub fn unlock(
         tracing::info!(address = %account.address, "Unlocked account");
     }
     Ok(())
+}
+
+/// As [`unlock`], with whoever is at the terminal or the pipe.
+///
+/// # Errors
+///
+/// As [`unlock`].
+pub fn unlock_at_start(config: &Config, keystore: &Keystore) -> Result<()> {
+    let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+    let dialogue = &mut if io::stdin().is_terminal() {
+        Dialogue::terminal(&mut out)
+    } else {
+        Dialogue::lines(&mut input, &mut out)
+    };
+    unlock(config, keystore, dialogue, Instant::now())
 }
 
 /// Who is paid for blocks: the account of `--miner.etherbase`, which may be an index, or the first

@@ -221,6 +221,9 @@ impl Network {
             plan.chain_id,
             plan.dashboard
         );
+        if let Some(url) = self.rpc.iter().find_map(|rpc| rpc.http.as_deref()) {
+            text += &format!("  explorer   {url}/explorer/\n");
+        }
         for Rpc { place, http, ws } in &self.rpc {
             let name = &self.nodes[*place].name;
             let (http, ws) = (http.as_deref().unwrap_or("?"), ws.as_deref().unwrap_or("?"));

@@ -161,7 +161,7 @@ impl Node {
     async fn call(&self, method: &str, params: Value) -> Result<Value> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         // As text: exit codes of I/O errors are for those of our own disk.
-        let answer = plain_http::post_json(self.address, &self.host, request.to_string())
+        let answer = plain_http::post_json(self.address, &self.host, "/", request.to_string())
             .await
             .map_err(|error| eyre!("{error:#}; is the node running, with --http?"))?;
         let mut answer: Value = serde_json::from_str(&answer)

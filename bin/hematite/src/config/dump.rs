@@ -150,6 +150,7 @@ impl Config {
             flags.number("http.port", http.port);
             flags.list("http.api", &http.apis);
             flags.list("http.corsdomain", &http.cors);
+            flags.set("http.rpcprefix", http.prefix.as_str());
             if let Vhosts::Listed(names) = &http.vhosts {
                 flags.list("http.vhosts", names);
             }
@@ -168,6 +169,9 @@ impl Config {
         flags.duration("rpc.evmtimeout", rpc.evm_timeout.unwrap_or_default());
         flags.set("rpc.txfeecap", super::rpc::ether(rpc.tx_fee_cap.unwrap_or(0)));
         flags.set("rpc.allow-unprotected-txs", rpc.allow_unprotected);
+        if let Some(depth) = rpc.finalized_depth {
+            flags.number("rpc.finalized-depth", depth);
+        }
         flags.set("rpc.strict-receipts", rpc.strict_receipts);
         flags.number("gpo.blocks", self.gas_price.blocks);
         flags.number("gpo.percentile", self.gas_price.percentile);

@@ -29,6 +29,8 @@ pub struct Http {
     pub vhosts: Vhosts,
     /// Whether the explorer's pages are there.
     pub explorer: bool,
+    /// How the path begins; empty is anything.
+    pub prefix: String,
 }
 
 /// JSON-RPC over WebSocket.
@@ -69,6 +71,9 @@ pub struct RpcLimits {
     pub tx_fee_cap: Option<u128>,
     /// Take legacy transactions without a chain id.
     pub allow_unprotected: bool,
+    /// How far below the head `finalized` and `safe` are, in blocks; `None` is that there is no
+    /// such block.
+    pub finalized_depth: Option<u64>,
     /// Answer receipts exactly as geth 1.9.13.
     pub strict_receipts: bool,
 }
@@ -91,13 +96,26 @@ pub(super) fn http(
     role: Option<Role>,
     surroundings: &Surroundings,
 ) -> Result<Option<Http>> {
-    let HttpArgs { http, http_addr, http_port, http_api, http_corsdomain, http_vhosts, explorer } =
-        args;
+    let HttpArgs {
+        http,
+        http_addr,
+        http_port,
+        http_api,
+        http_corsdomain,
+        http_vhosts,
+        http_prefix,
+        explorer,
+    } = args;
     // A miner's RPC is for the probes and people beside it: on loopback.
     if !http.unwrap_or(role == Some(Role::Miner)) {
         ensure!(!explorer.unwrap_or(false), "--explorer is served over HTTP: add --http");
         return Ok(None);
     }
+    let prefix = prefix("http.rpcprefix", http_prefix.as_deref())?;
+    ensure!(
+        !explorer.unwrap_or(false) || prefix.is_empty(),
+        "--explorer asks at the path /; leave out --http.rpcprefix"
+    );
     Ok(Some(Http {
         addr: http_addr.clone().unwrap_or_else(|| LOOPBACK.to_owned()),
         port: http_port.unwrap_or(8545),
@@ -108,6 +126,7 @@ pub(super) fn http(
             None => Vhosts::Cluster { namespace: surroundings.namespace.clone() },
         },
         explorer: explorer.unwrap_or(false),
+        prefix,
     }))
 }
 
@@ -118,11 +137,7 @@ pub(super) fn ws(args: &WsArgs, http: &HttpArgs) -> Result<Option<Ws>> {
     if !ws.unwrap_or(false) {
         return Ok(None);
     }
-    let prefix = ws_prefix.clone().unwrap_or_default();
-    ensure!(
-        prefix.is_empty() || prefix.starts_with('/') && !prefix.contains(['?', '#']),
-        "--ws.rpcprefix {prefix} must begin with / and have neither ? nor #"
-    );
+    let prefix = prefix("ws.rpcprefix", ws_prefix.as_deref())?;
     Ok(Some(Ws {
         addr: ws_addr.clone().or(http.http_addr.clone()).unwrap_or_else(|| LOOPBACK.to_owned()),
         port: ws_port.unwrap_or(8546),
@@ -132,8 +147,25 @@ pub(super) fn ws(args: &WsArgs, http: &HttpArgs) -> Result<Option<Ws>> {
     }))
 }
 
+/// How paths begin.
+fn prefix(flag: &str, given: Option<&str>) -> Result<String> {
+    let prefix = given.unwrap_or_default();
+    ensure!(
+        prefix.is_empty() || prefix.starts_with('/') && !prefix.contains(['?', '#']),
+        "--{flag} {prefix} must begin with / and have neither ? nor #"
+    );
+    Ok(prefix.to_owned())
+}
+
 pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimits> {
-    let RpcArgs { gas_cap, evm_timeout, tx_fee_cap, allow_unprotected, strict_receipts } = args;
+    let RpcArgs {
+        gas_cap,
+        evm_timeout,
+        tx_fee_cap,
+        allow_unprotected,
+        finalized_depth,
+        strict_receipts,
+    } = args;
     // geth 1.9.13 had no cap on fees.
     let default_fee_cap = if personality == Personality::Geth { 0.0 } else { 1.0 };
     let ether = tx_fee_cap.unwrap_or(default_fee_cap);
@@ -147,6 +179,7 @@ pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimi
             .filter(|time| !time.is_zero()),
         tx_fee_cap: (ether > 0.0).then(|| wei(ether)),
         allow_unprotected: allow_unprotected.unwrap_or(true),
+        finalized_depth: *finalized_depth,
         strict_receipts: strict_receipts.unwrap_or(false),
     })
 }

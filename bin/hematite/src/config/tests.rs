@@ -89,6 +89,7 @@ fn runs_the_books_tx_node() {
             cors: strings(&["*"]),
             vhosts: Vhosts::Listed(strings(&["*"])),
             explorer: false,
+            prefix: String::new(),
         })
     );
     assert_eq!(

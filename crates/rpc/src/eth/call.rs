@@ -1,16 +1,15 @@
 //! `eth_call` and `eth_estimateGas`: execution that leaves no trace.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use alloy_eips::eip2930::AccessList;
-use evm::{CallOutcome, CallRequest, EstimateError};
-use primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
-use serde::Deserialize;
+use chain::ChainView;
+use evm::{CallOutcome, CallRequest, EstimateError, trace};
+use primitives::{Bytes, TxKind, U256};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use state::{Account, StateReader, WorldState};
+
+use super::overrides::{block_overrides, overrides};
 
 use crate::{
     convert::Quantity,
@@ -27,6 +26,7 @@ const GAS_DEFAULT: u64 = i64::MAX.unsigned_abs();
 pub(crate) fn register(table: &mut Table) {
     table.heavy("eth_call", call);
     table.heavy("eth_estimateGas", estimate_gas);
+    table.heavy("eth_createAccessList", create_access_list);
 }
 
 /// A call as clients write it.
@@ -55,12 +55,12 @@ struct Fields<'a> {
 }
 
 /// A call, and the gas it asks for, if any.
-struct Asked {
-    request: CallRequest,
-    gas: Option<u64>,
+pub(crate) struct Asked {
+    pub(crate) request: CallRequest,
+    pub(crate) gas: Option<u64>,
 }
 
-fn asked(raw: &RawValue) -> Result<Asked, String> {
+pub(crate) fn asked(raw: &RawValue) -> Result<Asked, String> {
     let fields: Fields<'_> = parse::json_ref(raw)?;
     let amount = |raw: Option<&RawValue>| raw.map(parse::amount).transpose();
     let price = amount(fields.gas_price)?;
@@ -92,71 +92,6 @@ fn fee(fee: Option<U256>) -> u128 {
     fee.map_or(0, |fee| u128::try_from(fee).unwrap_or(u128::MAX))
 }
 
-/// What a call pretends about an account.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OverrideFields<'a> {
-    #[serde(borrow)]
-    nonce: Option<&'a RawValue>,
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow)]
-    balance: Option<&'a RawValue>,
-    state: Option<HashMap<B256, B256>>,
-    state_diff: Option<HashMap<B256, B256>>,
-}
-
-#[derive(Debug)]
-struct Override {
-    address: Address,
-    nonce: Option<u64>,
-    code: Option<Bytes>,
-    balance: Option<U256>,
-    /// Replaces all slots.
-    state: Option<HashMap<B256, B256>>,
-    /// Replaces these slots.
-    state_diff: HashMap<B256, B256>,
-}
-
-fn overrides(raw: &RawValue) -> Result<Vec<Override>, String> {
-    let accounts: HashMap<String, OverrideFields<'_>> = parse::json_ref(raw)?;
-    let one = |(key, fields): (String, OverrideFields<'_>)| {
-        let address = Address::from(parse::fixed_text::<20>(&key, "common.Address")?);
-        if fields.state.is_some() && fields.state_diff.is_some() {
-            return Err(format!("account {address} has both 'state' and 'stateDiff'"));
-        }
-        Ok(Override {
-            address,
-            nonce: fields.nonce.map(parse::quantity).transpose()?,
-            code: fields.code.map(parse::bytes).transpose()?,
-            balance: fields.balance.map(parse::amount).transpose()?,
-            state: fields.state,
-            state_diff: fields.state_diff.unwrap_or_default(),
-        })
-    };
-    accounts.into_iter().map(one).collect()
-}
-
-impl Override {
-    fn apply<R: StateReader>(self, block: u64, world: &mut WorldState<R>) -> Result<(), RpcError> {
-        let Self { address, nonce, code, balance, state, state_diff } = self;
-        let account = world.account(address)?.unwrap_or(Account::new(block));
-        let code_hash = code.as_ref().map_or(account.code_hash, keccak256);
-        if let Some(code) = code {
-            world.set_code(code_hash, code);
-        }
-        let (nonce, balance) = (nonce.unwrap_or(account.nonce), balance.unwrap_or(account.balance));
-        world.set_account(address, nonce, balance, code_hash)?;
-        if state.is_some() {
-            world.reset_storage(address)?;
-        }
-        for (slot, value) in state.unwrap_or_default().into_iter().chain(state_diff) {
-            world.set_storage(address, slot.into(), value.into())?;
-        }
-        Ok(())
-    }
-}
-
 impl Api {
     /// How long a call may take; all the bisections of an estimate together, too.
     fn call_time_max(&self) -> Duration {
@@ -164,7 +99,7 @@ impl Api {
     }
 
     /// The gas a call may use: what it asks for, and no more than is allowed.
-    fn gas_of_call(&self, asked: Option<u64>) -> u64 {
+    pub(crate) fn gas_of_call(&self, asked: Option<u64>) -> u64 {
         let allowed = if self.node.gas_max == 0 { GAS_DEFAULT } else { self.node.gas_max };
         asked.map_or(allowed, |gas| gas.min(allowed))
     }
@@ -176,9 +111,11 @@ fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let Asked { mut request, gas } = params.required(asked)?;
     let block = params.required(parse::block_id)?;
     let overrides = params.optional(overrides)?.unwrap_or_default();
+    let block_overrides = params.optional(block_overrides)?.unwrap_or_default();
     params.end()?;
     let place = api.place(&view, block)?;
-    let header = place.header();
+    let mut header = place.header().clone();
+    block_overrides.apply(&mut header);
     let mut world = api.world(&view, &place)?;
     for account in overrides {
         account.apply(header.number, &mut world)?;
@@ -188,7 +125,7 @@ fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let ancestors = |number| view.ancestor_hash(parent, number);
     let time_max = api.call_time_max();
     let is_late = || start.elapsed() > time_max;
-    let outcome = evm::call_until(&view.spec, header, &mut world, &ancestors, &request, &is_late);
+    let outcome = evm::call_until(&view.spec, &header, &mut world, &ancestors, &request, &is_late);
     match outcome.map_err(|error| RpcError::not_executed(error, request.gas))? {
         Some(CallOutcome::Success { output, .. }) => Ok(output),
         Some(CallOutcome::Revert { output, .. }) => Err(RpcError::Reverted(output)),
@@ -202,29 +139,97 @@ fn aborted(time_max: Duration) -> RpcError {
     RpcError::Refused(format!("execution aborted (timeout = {time_max:?})"))
 }
 
+impl Api {
+    /// The gas that a call needs on top of everything that waits to be mined.
+    pub(crate) fn estimate(
+        &self,
+        view: &ChainView,
+        request: &CallRequest,
+    ) -> Result<u64, RpcError> {
+        let start = Instant::now();
+        let place = self.place(view, BlockId::Tag(BlockTag::Pending))?;
+        let mut world = self.world(view, &place)?;
+        let parent = parent_of(&place);
+        let ancestors = |number| view.ancestor_hash(parent, number);
+        let time_max = self.call_time_max();
+        let is_late = || start.elapsed() > time_max;
+        let asked = (request, self.node.gas_max);
+        let header = place.header();
+        match evm::estimate_gas(&view.spec, header, &mut world, &ancestors, asked, &is_late) {
+            Err(EstimateError::Interrupted) => Err(aborted(time_max)),
+            estimate => Ok(estimate?),
+        }
+    }
+}
+
 fn estimate_gas(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError> {
     let start = Instant::now();
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     request.gas = gas.unwrap_or(0);
     let block = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Pending));
+    let overrides = params.optional(overrides)?.unwrap_or_default();
+    let block_overrides = params.optional(block_overrides)?.unwrap_or_default();
     params.end()?;
     let place = api.place(&view, block)?;
+    let mut header = place.header().clone();
+    block_overrides.apply(&mut header);
     let mut world = api.world(&view, &place)?;
+    for account in overrides {
+        account.apply(header.number, &mut world)?;
+    }
     let parent = parent_of(&place);
     let ancestors = |number| view.ancestor_hash(parent, number);
     let time_max = api.call_time_max();
     let is_late = || start.elapsed() > time_max;
     let asked = (&request, api.node.gas_max);
-    let header = place.header();
-    match evm::estimate_gas(&view.spec, header, &mut world, &ancestors, asked, &is_late) {
+    match evm::estimate_gas(&view.spec, &header, &mut world, &ancestors, asked, &is_late) {
         Err(EstimateError::Interrupted) => Err(aborted(time_max)),
         estimate => Ok(Quantity(estimate?)),
     }
 }
 
+/// What a call should pay for in advance, and what it costs then.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RpcAccessList {
+    access_list: AccessList,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    gas_used: Quantity,
+}
+
+fn create_access_list(api: &Api, params: &mut Params<'_>) -> Result<RpcAccessList, RpcError> {
+    let start = Instant::now();
+    let view = api.node.chain.view();
+    let Asked { mut request, gas } = params.required(asked)?;
+    let block = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Pending));
+    params.end()?;
+    let place = api.place(&view, block)?;
+    let header = place.header();
+    let mut world = api.world(&view, &place)?;
+    request.gas = api.gas_of_call(gas.or(Some(header.gas_limit)));
+    let parent = parent_of(&place);
+    let ancestors = |number| view.ancestor_hash(parent, number);
+    let time_max = api.call_time_max();
+    let is_late = || start.elapsed() > time_max;
+    let found = trace::access_list(&view.spec, header, &mut world, &ancestors, &request, &is_late);
+    let found = found.map_err(|error| match error {
+        trace::TraceError::Interrupted => aborted(time_max),
+        trace::TraceError::Execution(error) => {
+            RpcError::Refused(format!("failed to apply transaction: err: {error}"))
+        }
+        error @ trace::TraceError::TooLarge { .. } => error.into(),
+    })?;
+    Ok(RpcAccessList {
+        access_list: found.access_list,
+        error: found.error,
+        gas_used: Quantity(found.gas_used),
+    })
+}
+
 /// Where `BLOCKHASH` begins to look.
-fn parent_of(place: &Place) -> primitives::BlockNumHash {
+pub(crate) fn parent_of(place: &Place) -> primitives::BlockNumHash {
     let header = place.header();
     primitives::BlockNumHash { number: header.number.saturating_sub(1), hash: header.parent_hash }
 }

@@ -91,7 +91,7 @@ fn lowest_tip(block: &SealedBlock) -> Result<Option<u128>, RpcError> {
 }
 
 impl Api {
-    fn tip(&self, view: &ChainView) -> Result<u128, RpcError> {
+    pub(crate) fn tip(&self, view: &ChainView) -> Result<u128, RpcError> {
         self.oracle.tip(view, self.node.pool.gas_price_floor().max(PRICE_MIN))
     }
 }

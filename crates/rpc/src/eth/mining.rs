@@ -15,6 +15,11 @@ pub(crate) fn register(table: &mut Table) {
     table.heavy("eth_submitWork", submit_work);
     table.light("eth_submitHashrate", submit_hashrate);
     table.light("eth_submitHashRate", submit_hashrate);
+    table.light("ethash_getWork", work);
+    table.heavy("ethash_submitWork", submit_work);
+    table.light("ethash_submitHashrate", submit_hashrate);
+    table.light("ethash_submitHashRate", submit_hashrate);
+    table.light("ethash_getHashrate", hashrate_number);
 }
 
 fn coinbase(api: &Api, params: &mut Params<'_>) -> Result<Address, RpcError> {

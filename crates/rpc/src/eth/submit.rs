@@ -57,7 +57,7 @@ fn read_raw(api: &Api, params: &mut Params<'_>) -> Result<Transaction, RpcError>
 
 /// Keeps a slip of the finger from costing a fortune: refuses a transaction that may pay more for
 /// its gas than this, in wei.
-fn check_fee(tx: &Transaction, fee_max: u128) -> Result<(), RpcError> {
+pub(crate) fn check_fee(tx: &Transaction, fee_max: u128) -> Result<(), RpcError> {
     let fee = U256::from(tx.max_fee_per_gas()) * U256::from(tx.gas_limit());
     let fee_max = U256::from(fee_max);
     if fee <= fee_max {

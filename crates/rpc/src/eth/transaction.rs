@@ -87,7 +87,12 @@ fn raw_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let view = api.node.chain.view();
     let hash = params.required(parse::hash)?;
     params.end()?;
-    if let Some((block, index)) = place(&view, hash)? {
+    raw(api, &view, hash)
+}
+
+/// The bytes of a transaction, mined or waiting; none if it is unknown.
+pub(crate) fn raw(api: &Api, view: &ChainView, hash: B256) -> Result<Bytes, RpcError> {
+    if let Some((block, index)) = place(view, hash)? {
         return Ok(block.body().transactions.get(index).map(encoded).unwrap_or_default());
     }
     Ok(api.node.pool.get(hash).map(|pooled| encoded(&pooled.tx)).unwrap_or_default())

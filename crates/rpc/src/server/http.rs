@@ -36,6 +36,8 @@ pub(crate) struct HttpService {
     pub(crate) hosts: Hosts,
     /// Origins whose pages may read answers. Empty: none.
     pub(crate) origins: Vec<String>,
+    /// Where the path has to begin; empty is anywhere.
+    pub(crate) prefix: String,
     pub(crate) body_bytes: u64,
     pub(crate) bodies: Arc<Budget>,
     /// Whether browsers get the explorer's pages.
@@ -90,6 +92,9 @@ impl HttpService {
             && let Some(page) = explorer::page(&request)
         {
             return Ok(Answer::Page(page));
+        }
+        if !request.uri().path().starts_with(&self.prefix) {
+            return Err(Refusal::Text(StatusCode::NOT_FOUND, "404 page not found".into()));
         }
         // Load balancers ask like this whether somebody is home.
         if request.method() == Method::GET

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{Fixture, Node, account};
 
 /// Returns the slot 0 of its storage.
-const READ_SLOT: Bytes = bytes!("60005460005260206000f3");
+pub(super) const READ_SLOT: Bytes = bytes!("60005460005260206000f3");
 /// Reverts with a word of 1.
-const REVERT: Bytes = bytes!("600160005260206000fd");
+pub(super) const REVERT: Bytes = bytes!("600160005260206000fd");
 
 /// Init code that leaves this code behind and 7 in slot 0.
 fn init(code: &Bytes) -> Bytes {
@@ -21,7 +21,7 @@ fn init(code: &Bytes) -> Bytes {
     [&prefix[..], code].concat().into()
 }
 
-async fn deploy(fixture: &mut Fixture, nonce: u64, code: &Bytes) -> Address {
+pub(super) async fn deploy(fixture: &mut Fixture, nonce: u64, code: &Bytes) -> Address {
     let tx = account(0).create(1337, nonce, init(code));
     fixture.grow(vec![tx.clone()]).await;
     let receipt = fixture.result("eth_getTransactionReceipt", json!([tx.tx_hash()])).await;

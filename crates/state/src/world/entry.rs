@@ -127,6 +127,10 @@ impl Entry {
         Ok(true)
     }
 
+    pub(super) fn known_slots(&self) -> Vec<(U256, U256)> {
+        self.slots.iter().map(|(key, slot)| (*key, slot.value)).collect()
+    }
+
     pub(super) fn has_unhashed_slots(&self) -> bool {
         !self.unhashed_slots.is_empty()
     }

@@ -167,6 +167,7 @@ const NODE: [(&str, Meaning); 19] = [
     ("HTTPCors", Flag("http.corsdomain")),
     ("HTTPVirtualHosts", Flag("http.vhosts")),
     ("HTTPModules", Flag("http.api")),
+    ("HTTPPathPrefix", Flag("http.rpcprefix")),
     ("WSHost", Host("ws", "ws.addr")),
     ("WSPort", Flag("ws.port")),
     ("WSOrigins", Flag("ws.origins")),
@@ -177,12 +178,11 @@ const NODE: [(&str, Meaning); 19] = [
     ("Version", Nothing),
 ];
 
-const NODE_IGNORED: [&str; 23] = [
+const NODE_IGNORED: [&str; 22] = [
     "ExternalSigner",
     "NoUSB",
     "USB",
     "SmartCardDaemonPath",
-    "HTTPPathPrefix",
     "AuthAddr",
     "AuthPort",
     "AuthVirtualHosts",

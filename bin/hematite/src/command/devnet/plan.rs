@@ -101,6 +101,7 @@ impl Plan {
                 arguments.add("--http.api", APIS);
                 // Pages that are being developed are served from anywhere.
                 arguments.add("--http.corsdomain", "*");
+                arguments.flag("--explorer");
                 arguments.flag("--ws");
                 arguments.add("--ws.port", &ws.to_string());
                 arguments.add("--ws.api", APIS);

@@ -1,0 +1,416 @@
+//! Watching a transaction run: geth's tracers, whose results are geth's JSON.
+//!
+//! The shapes are those of geth 1.11.6. What a tracer keeps has a limit, so that a long run ends
+//! with an error instead of taking the node's memory.
+
+mod access;
+mod calls;
+mod prestate;
+mod selectors;
+mod steps;
+
+use std::collections::BTreeMap;
+
+use primitives::{Address, B256, U256};
+use revm::{
+    Inspector,
+    interpreter::{
+        CallInputs, CallOutcome, CreateInputs, CreateOutcome, Interpreter, InterpreterAction,
+        InterpreterResult,
+        interpreter::EthInterpreter,
+        interpreter_types::{Jumps, LoopControl},
+    },
+    primitives::hardfork::SpecId,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use state::{ReadError, StateReader};
+
+pub use access::{AccessListOutcome, access_list};
+pub use calls::CallFrame;
+pub use prestate::{Prestate, PrestateAccount};
+pub use steps::StepOptions;
+
+use crate::{
+    ExecutionError,
+    env::{Machine, MachineContext, Rules},
+    halt::{self, HaltSite},
+    message::Message,
+    transact::Outcome,
+};
+use access::AccessTracer;
+use calls::CallTracer;
+use prestate::PrestateTracer;
+use selectors::SelectorTracer;
+use steps::StepTracer;
+
+/// What is to be found out about a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TraceKind {
+    /// Every instruction: geth's default.
+    Steps(StepOptions),
+    /// Who called whom: `callTracer`.
+    Calls {
+        /// Keep the logs too.
+        with_log: bool,
+        /// Only the call of the transaction itself.
+        only_top: bool,
+    },
+    /// What was there before: `prestateTracer`.
+    Prestate {
+        /// Only what changed, before and after.
+        diff: bool,
+    },
+    /// Which functions were called how often: `4byteTracer`.
+    Selectors,
+    /// Nothing, as slowly as the others: `noopTracer`.
+    Nothing,
+}
+
+/// A tracer to be used, and how much it may keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// What is to be found out.
+    pub kind: TraceKind,
+    /// About how long the result may become as JSON, in bytes.
+    pub bytes_max: usize,
+}
+
+/// What a tracer found out; as JSON it is what geth answers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Trace {
+    /// The answer.
+    pub findings: Findings,
+    /// About how long it is as JSON, in bytes.
+    #[serde(skip)]
+    pub bytes: usize,
+}
+
+/// What there is to be found out.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Findings {
+    /// Every instruction, as JSON already.
+    Steps(Box<RawValue>),
+    /// The call of the transaction, with all that it called.
+    Calls(Box<CallFrame>),
+    /// What was there before.
+    Prestate(Prestate),
+    /// What changed.
+    Diff {
+        /// As it became.
+        post: Prestate,
+        /// As it was.
+        pre: Prestate,
+    },
+    /// Calls by selector and length of the other call data.
+    Selectors(BTreeMap<String, u64>),
+    /// An empty object.
+    Nothing {},
+}
+
+/// Why there is no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// It was told to stop.
+    #[error("execution timeout")]
+    Interrupted,
+    /// There is more to tell than may be kept.
+    #[error("trace is larger than {max} bytes; limit it, or use callTracer")]
+    TooLarge {
+        /// How much may be kept.
+        max: usize,
+    },
+    /// It did not run.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
+}
+
+impl From<ReadError> for TraceError {
+    fn from(error: ReadError) -> Self {
+        Self::Execution(error.into())
+    }
+}
+
+/// What listens to the machine: usually nobody.
+#[derive(Debug, Default)]
+pub(crate) enum Tracer {
+    #[default]
+    Off,
+    On(Box<Recorder>),
+}
+
+/// A tracer at work.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    work: Work,
+    /// The last instruction, while its frame runs.
+    site: Option<HaltSite>,
+    /// Frames that are open; 1 in the transaction's own.
+    depth: usize,
+    bytes_max: usize,
+    is_full: bool,
+}
+
+#[derive(Debug)]
+enum Work {
+    Steps(Box<StepTracer>),
+    Calls(CallTracer),
+    Prestate(PrestateTracer),
+    Selectors(SelectorTracer),
+    Access(AccessTracer),
+    Nothing,
+}
+
+impl Work {
+    /// How much is kept, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Steps(steps) => steps.bytes(),
+            Self::Calls(calls) => calls.bytes(),
+            Self::Prestate(prestate) => prestate.bytes(),
+            Self::Selectors(selectors) => selectors.bytes(),
+            Self::Access(_) | Self::Nothing => 0,
+        }
+    }
+}
+
+impl Tracer {
+    pub(crate) const fn is_on(&self) -> bool {
+        matches!(self, Self::On(_))
+    }
+
+    fn of(work: Work, bytes_max: usize) -> Self {
+        Self::On(Box::new(Recorder { work, site: None, depth: 0, bytes_max, is_full: false }))
+    }
+
+    /// A tracer for one message.
+    pub(crate) fn new(config: &TraceConfig, rules: &Rules) -> Self {
+        let work = match &config.kind {
+            TraceKind::Steps(options) => Work::Steps(Box::new(StepTracer::new(*options, rules))),
+            TraceKind::Calls { with_log, only_top } => {
+                Work::Calls(CallTracer::new(*with_log, *only_top))
+            }
+            TraceKind::Prestate { diff } => Work::Prestate(PrestateTracer::new(*diff)),
+            TraceKind::Selectors => Work::Selectors(SelectorTracer::new(precompiles(rules))),
+            TraceKind::Nothing => Work::Nothing,
+        };
+        Self::of(work, config.bytes_max)
+    }
+
+    /// Whether it stopped because it may not keep more.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::On(recorder) if recorder.is_full)
+    }
+}
+
+/// What a tracer found out. The message's changes are in the machine's journal, those of the
+/// messages before it in the state.
+pub(crate) fn finish<R: StateReader>(
+    machine: &mut Machine<'_, R>,
+    message: &Message<'_>,
+    outcome: &Outcome,
+) -> Result<Trace, ReadError> {
+    let Tracer::On(recorder) = std::mem::take(&mut machine.inspector) else {
+        return Ok(Trace { findings: Findings::Nothing {}, bytes: 0 });
+    };
+    let bytes = recorder.work.bytes();
+    let findings = match recorder.work {
+        Work::Steps(steps) => Findings::Steps(steps.finish(outcome)),
+        Work::Calls(calls) => Findings::Calls(Box::new(calls.finish(message, outcome))),
+        Work::Prestate(prestate) => prestate.finish(machine, message)?,
+        Work::Selectors(selectors) => Findings::Selectors(selectors.finish()),
+        Work::Access(_) | Work::Nothing => Findings::Nothing {},
+    };
+    Ok(Trace { findings, bytes })
+}
+
+/// The highest address that is a precompiled contract.
+fn precompiles(rules: &Rules) -> u8 {
+    let spec = rules.spec_id();
+    match spec {
+        _ if spec.is_enabled_in(SpecId::ISTANBUL) => 9,
+        _ if spec.is_enabled_in(SpecId::BYZANTIUM) => 8,
+        _ => 4,
+    }
+}
+
+/// Whether this is a precompiled contract, where `last` is the highest.
+fn is_precompile(address: Address, last: u8) -> bool {
+    let (zeros, number) = address.as_slice().split_at(19);
+    zeros.iter().all(|byte| *byte == 0) && (1..=last).contains(&number[0])
+}
+
+/// What a slot holds at the moment.
+fn slot_value<R: StateReader>(
+    context: &mut MachineContext<'_, R>,
+    address: Address,
+    slot: U256,
+) -> Result<U256, ReadError> {
+    let journal = &mut context.journaled_state;
+    if let Some(account) = journal.inner.state.get(&address) {
+        if let Some(value) = account.storage.get(&slot) {
+            return Ok(value.present_value);
+        }
+        if account.is_created() {
+            return Ok(U256::ZERO);
+        }
+    }
+    journal.database.world.storage(address, slot)
+}
+
+/// The address in a word of the stack.
+fn address_of(word: U256) -> Address {
+    Address::from_word(B256::from(word))
+}
+
+/// An instruction that is about to run.
+struct Step<'s> {
+    opcode: u8,
+    /// The top is last.
+    stack: &'s [U256],
+    /// Whose storage and balance are at hand.
+    contract: Address,
+}
+
+impl Step<'_> {
+    /// The n-th word from the top, counted from 0.
+    fn word(&self, index: usize) -> Option<U256> {
+        self.stack.len().checked_sub(index + 1).map(|at| self.stack[at])
+    }
+}
+
+impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer {
+    fn step(
+        &mut self,
+        interpreter: &mut Interpreter<EthInterpreter>,
+        context: &mut MachineContext<'_, R>,
+    ) {
+        let Self::On(recorder) = self else { return };
+        recorder.site = Some(HaltSite::ahead(interpreter));
+        if recorder.is_full {
+            return;
+        }
+        let step = Step {
+            opcode: interpreter.bytecode.opcode(),
+            stack: interpreter.stack.data(),
+            contract: interpreter.input.target_address,
+        };
+        match &mut recorder.work {
+            Work::Steps(steps) => steps.step(interpreter, context, &step, recorder.depth),
+            Work::Calls(calls) => calls.step(context, &step),
+            Work::Prestate(prestate) => prestate.step(&step),
+            Work::Access(access) => access.step(&step),
+            Work::Selectors(_) | Work::Nothing => {}
+        }
+    }
+
+    fn step_end(
+        &mut self,
+        interpreter: &mut Interpreter<EthInterpreter>,
+        context: &mut MachineContext<'_, R>,
+    ) {
+        let Self::On(recorder) = self else { return };
+        let ended = match interpreter.bytecode.action() {
+            Some(InterpreterAction::Return(result)) => Some(result.result),
+            Some(InterpreterAction::NewFrame(_)) | None => None,
+        };
+        match &mut recorder.work {
+            Work::Steps(steps) => steps.step_end(interpreter, ended, recorder.site),
+            Work::Calls(calls) => calls.step_end(ended),
+            Work::Prestate(_) | Work::Selectors(_) | Work::Access(_) | Work::Nothing => {}
+        }
+        if !recorder.is_full && recorder.work.bytes() > recorder.bytes_max {
+            recorder.is_full = true;
+            context.journaled_state.database.watch.stop();
+        }
+    }
+
+    fn log(&mut self, _: &mut MachineContext<'_, R>, log: primitives::Log) {
+        if let Self::On(recorder) = self
+            && let Work::Calls(calls) = &mut recorder.work
+        {
+            calls.log(log, recorder.depth);
+        }
+    }
+
+    fn call(
+        &mut self,
+        context: &mut MachineContext<'_, R>,
+        inputs: &mut CallInputs,
+    ) -> Option<CallOutcome> {
+        let Self::On(recorder) = self else { return None };
+        recorder.depth += 1;
+        recorder.site = None;
+        match &mut recorder.work {
+            Work::Steps(steps) => steps.enter(),
+            Work::Calls(calls) => calls.call(context, inputs, recorder.depth),
+            Work::Selectors(selectors) => selectors.call(context, inputs, recorder.depth),
+            Work::Prestate(_) | Work::Access(_) | Work::Nothing => {}
+        }
+        None
+    }
+
+    fn call_end(
+        &mut self,
+        context: &mut MachineContext<'_, R>,
+        _: &CallInputs,
+        outcome: &mut CallOutcome,
+    ) {
+        self.leave(context, &outcome.result, None);
+    }
+
+    fn create(
+        &mut self,
+        context: &mut MachineContext<'_, R>,
+        inputs: &mut CreateInputs,
+    ) -> Option<CreateOutcome> {
+        let Self::On(recorder) = self else { return None };
+        recorder.depth += 1;
+        recorder.site = None;
+        match &mut recorder.work {
+            Work::Steps(steps) => steps.enter(),
+            Work::Calls(calls) => calls.create(inputs, recorder.depth),
+            Work::Selectors(selectors) => selectors.create(inputs, recorder.depth),
+            Work::Prestate(prestate) => prestate.create(context, inputs),
+            Work::Access(_) | Work::Nothing => {}
+        }
+        None
+    }
+
+    fn create_end(
+        &mut self,
+        context: &mut MachineContext<'_, R>,
+        _: &CreateInputs,
+        outcome: &mut CreateOutcome,
+    ) {
+        self.leave(context, &outcome.result, outcome.address);
+    }
+}
+
+impl Tracer {
+    fn leave<R: StateReader>(
+        &mut self,
+        context: &mut MachineContext<'_, R>,
+        result: &InterpreterResult,
+        created: Option<Address>,
+    ) {
+        let Self::On(recorder) = self else { return };
+        match &mut recorder.work {
+            Work::Steps(steps) => steps.leave(),
+            Work::Calls(calls) => {
+                let error = (!result.result.is_ok())
+                    .then(|| halt::text_of_frame(result.result, recorder.site, &mut context.local));
+                calls.leave(result, error, created, recorder.depth);
+            }
+            Work::Prestate(_) | Work::Selectors(_) | Work::Access(_) | Work::Nothing => {}
+        }
+        recorder.depth = recorder.depth.saturating_sub(1);
+        // The caller goes on, and says where it is.
+        recorder.site = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,413 @@
+//! `debug_trace…`: transactions run again, watched.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use alloy_rlp::Decodable;
+use chain::ChainView;
+use evm::{
+    BlockExecutor,
+    trace::{StepOptions, Trace, TraceConfig, TraceError, TraceKind},
+};
+use primitives::{B256, Block, SealedBlock, SealedHeader};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use state::{StateReader, WorldState};
+
+use super::block;
+use crate::{
+    convert::sender,
+    dispatch::RESPONSE_BYTES_MAX,
+    error::RpcError,
+    eth::{
+        call::{Asked, asked, parent_of},
+        overrides::{BlockOverrides, Override, block_overrides, overrides},
+        transaction,
+    },
+    methods::Table,
+    node::{Api, Place},
+    params::Params,
+    parse::{self, BlockId, BlockTag},
+};
+
+/// How long one transaction may be traced when nothing else is asked for, as in geth.
+const TRACE_SECONDS: u64 = 5;
+/// How long anything may be traced, whatever is asked for: an answer must come before the request
+/// times out.
+const TRACE_SECONDS_MAX: u64 = 25;
+
+pub(crate) fn register(table: &mut Table) {
+    table.heavy("debug_traceTransaction", trace_transaction);
+    table.heavy("debug_traceCall", trace_call);
+    table.heavy("debug_traceBlockByNumber", trace_block_by_number);
+    table.heavy("debug_traceBlockByHash", trace_block_by_hash);
+    table.heavy("debug_traceBlock", trace_block);
+    table.heavy("debug_traceBadBlock", trace_bad_block);
+    table.heavy("debug_intermediateRoots", intermediate_roots);
+}
+
+/// What clients ask of a tracer. `reexec` is ignored, because every state is here, and so is
+/// `enableReturnData`, of which geth 1.11.6 shows nothing either.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    enable_memory: Option<bool>,
+    /// geth before 1.10.9 showed memory unless told not to.
+    disable_memory: Option<bool>,
+    disable_stack: Option<bool>,
+    disable_storage: Option<bool>,
+    limit: Option<u64>,
+    tracer: Option<String>,
+    #[serde(borrow)]
+    tracer_config: Option<&'a RawValue>,
+    timeout: Option<String>,
+    #[serde(borrow)]
+    state_overrides: Option<&'a RawValue>,
+    #[serde(borrow)]
+    block_overrides: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TracerFields {
+    with_log: Option<bool>,
+    only_top_call: Option<bool>,
+    diff_mode: Option<bool>,
+}
+
+/// What is to be traced, and for how long.
+#[derive(Debug)]
+struct Asking {
+    kind: TraceKind,
+    time_max: Duration,
+    overrides: Vec<Override>,
+    block: BlockOverrides,
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self {
+            kind: TraceKind::Steps(StepOptions::default()),
+            time_max: Duration::from_secs(TRACE_SECONDS),
+            overrides: Vec::new(),
+            block: BlockOverrides::default(),
+        }
+    }
+}
+
+fn asking(raw: &RawValue) -> Result<Asking, String> {
+    let fields: Fields<'_> = parse::json_ref(raw)?;
+    let is = |flag: Option<bool>| flag.unwrap_or(false);
+    let tracer: TracerFields = match fields.tracer_config {
+        Some(raw) => parse::json_ref::<Option<TracerFields>>(raw)?.unwrap_or_default(),
+        None => TracerFields::default(),
+    };
+    let kind = match fields.tracer.as_deref() {
+        None | Some("") => TraceKind::Steps(StepOptions {
+            disable_stack: is(fields.disable_stack),
+            disable_storage: is(fields.disable_storage),
+            enable_memory: fields.enable_memory.unwrap_or(fields.disable_memory == Some(false)),
+            limit: usize::try_from(fields.limit.unwrap_or(0)).unwrap_or(usize::MAX),
+        }),
+        Some("callTracer") => {
+            TraceKind::Calls { with_log: is(tracer.with_log), only_top: is(tracer.only_top_call) }
+        }
+        Some("prestateTracer") => TraceKind::Prestate { diff: is(tracer.diff_mode) },
+        Some("4byteTracer") => TraceKind::Selectors,
+        Some("noopTracer") => TraceKind::Nothing,
+        Some(other) => {
+            let name: String = other.chars().take(32).collect();
+            return Err(format!(
+                "tracer {name:?} does not exist here: callTracer, prestateTracer, 4byteTracer and noopTracer do, scripts are not run"
+            ));
+        }
+    };
+    let time_max = match fields.timeout.as_deref() {
+        Some(text) => duration(text)?.min(Duration::from_secs(TRACE_SECONDS_MAX)),
+        None => Duration::from_secs(TRACE_SECONDS),
+    };
+    Ok(Asking {
+        kind,
+        time_max,
+        overrides: fields.state_overrides.map(overrides).transpose()?.unwrap_or_default(),
+        block: fields.block_overrides.map(block_overrides).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// A duration as Go writes it: `1m30s`, `1.5s`, `300ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let invalid = || {
+        let shown: String = text.chars().take(32).collect();
+        format!("time: invalid duration {shown:?}")
+    };
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let seconds = match &rest[..letters] {
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "\u{b5}s" => 1e-6,
+            "ns" => 1e-9,
+            _ => return Err(invalid()),
+        };
+        rest = &rest[letters..];
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| invalid())?;
+        total = total.saturating_add(part);
+    }
+    Ok(total)
+}
+
+impl From<TraceError> for RpcError {
+    fn from(error: TraceError) -> Self {
+        match error {
+            TraceError::Execution(error) => error.into(),
+            TraceError::Interrupted | TraceError::TooLarge { .. } => {
+                Self::Refused(error.to_string())
+            }
+        }
+    }
+}
+
+/// Says when to stop: what is traced has its time, and everything together has.
+struct Clock {
+    start: Instant,
+    part: Cell<Instant>,
+    time_max: Duration,
+}
+
+impl Clock {
+    fn new(time_max: Duration) -> Self {
+        let start = Instant::now();
+        Self { start, part: Cell::new(start), time_max }
+    }
+
+    fn begin_part(&self) {
+        self.part.set(Instant::now());
+    }
+
+    fn is_late(&self) -> bool {
+        self.part.get().elapsed() > self.time_max
+            || self.start.elapsed() > Duration::from_secs(TRACE_SECONDS_MAX)
+    }
+}
+
+/// The state on which a block's transactions run. The genesis block has none.
+fn parent_world(
+    view: &ChainView,
+    block: &SealedBlock,
+) -> Result<WorldState<impl StateReader + use<>>, RpcError> {
+    if block.header().number == 0 {
+        return Err(RpcError::refused("genesis is not traceable"));
+    }
+    let hash = block.header().parent_hash;
+    let parent = view.db.header(hash).map_err(RpcError::storage)?;
+    let parent = parent.ok_or_else(|| RpcError::Refused(format!("parent {hash} not found")))?;
+    let mut world = view.world_at(&parent)?;
+    chain::begin_block(&view.spec, block.header(), &mut world)?;
+    Ok(world)
+}
+
+fn parent_id(header: &SealedHeader) -> primitives::BlockNumHash {
+    primitives::BlockNumHash { number: header.number.saturating_sub(1), hash: header.parent_hash }
+}
+
+fn trace_transaction(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcError> {
+    let view = api.node.chain.view();
+    let hash = params.required(parse::hash)?;
+    let asking = params.optional(asking)?.unwrap_or_default();
+    params.end()?;
+    let Some((block, index)) = transaction::place(&view, hash)? else {
+        return Err(RpcError::refused("transaction not found"));
+    };
+    let mut world = parent_world(&view, &block)?;
+    let clock = Clock::new(asking.time_max);
+    let is_late = || clock.is_late();
+    let parent = parent_id(block.sealed_header());
+    let ancestors = |number| view.ancestor_hash(parent, number);
+    let executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
+    let mut executor = executor.looking_back(&is_late);
+    let config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
+    for (at, tx) in block.body().transactions.iter().enumerate() {
+        clock.begin_part();
+        if at == index {
+            return Ok(executor.trace(tx, sender(tx)?, &config)?);
+        }
+        let executed = executor.execute(tx, sender(tx)?).map(drop);
+        if executor.has_stopped() {
+            return Err(TraceError::Interrupted.into());
+        }
+        executed?;
+    }
+    Err(RpcError::refused("transaction not found"))
+}
+
+/// A transaction of a traced block.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TracedTransaction {
+    tx_hash: B256,
+    result: Trace,
+}
+
+fn of_block(
+    view: &ChainView,
+    block: &SealedBlock,
+    asking: Asking,
+) -> Result<Vec<TracedTransaction>, RpcError> {
+    let mut world = parent_world(view, block)?;
+    let clock = Clock::new(asking.time_max);
+    let is_late = || clock.is_late();
+    let parent = parent_id(block.sealed_header());
+    let ancestors = |number| view.ancestor_hash(parent, number);
+    let executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
+    let mut executor = executor.looking_back(&is_late);
+    let mut config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
+    let mut traces = Vec::with_capacity(block.body().transactions.len());
+    for tx in &block.body().transactions {
+        clock.begin_part();
+        let result = executor.trace(tx, sender(tx)?, &config)?;
+        config.bytes_max = config.bytes_max.saturating_sub(result.bytes);
+        traces.push(TracedTransaction { tx_hash: *tx.tx_hash(), result });
+    }
+    Ok(traces)
+}
+
+fn trace_block_by_number(
+    api: &Api,
+    params: &mut Params<'_>,
+) -> Result<Vec<TracedTransaction>, RpcError> {
+    let view = api.node.chain.view();
+    let tag = params.required(parse::block_tag)?;
+    let asking = params.optional(asking)?.unwrap_or_default();
+    params.end()?;
+    of_block(&view, &block_by_tag(api, &view, tag)?, asking)
+}
+
+/// A sealed block. What is being mined has no state that is kept.
+fn block_by_tag(api: &Api, view: &ChainView, tag: BlockTag) -> Result<SealedBlock, RpcError> {
+    match api.by_tag(view, tag)? {
+        Some(Place::Sealed(header)) => block(view, header.hash()),
+        Some(Place::Pending(_)) => {
+            Err(RpcError::refused("tracing on top of pending is not supported"))
+        }
+        None => {
+            let shown = match tag {
+                BlockTag::Number(number) => format!("#{number}"),
+                other => format!("{other:?}").to_lowercase(),
+            };
+            Err(RpcError::Refused(format!("block {shown} not found")))
+        }
+    }
+}
+
+fn trace_block_by_hash(
+    api: &Api,
+    params: &mut Params<'_>,
+) -> Result<Vec<TracedTransaction>, RpcError> {
+    let view = api.node.chain.view();
+    let hash = params.required(parse::hash)?;
+    let asking = params.optional(asking)?.unwrap_or_default();
+    params.end()?;
+    of_block(&view, &block(&view, hash)?, asking)
+}
+
+/// A block that the caller brings along; its parent must be here.
+fn trace_block(api: &Api, params: &mut Params<'_>) -> Result<Vec<TracedTransaction>, RpcError> {
+    let view = api.node.chain.view();
+    let rlp = params.required(parse::bytes)?;
+    let asking = params.optional(asking)?.unwrap_or_default();
+    params.end()?;
+    let decoded = Block::decode(&mut &rlp[..]);
+    let block =
+        decoded.map_err(|error| RpcError::Refused(format!("could not decode block: {error}")))?;
+    of_block(&view, &SealedBlock::seal_slow(block), asking)
+}
+
+/// Bad blocks are not kept: whoever sent one is told, and nothing of it is stored.
+fn trace_bad_block(_: &Api, params: &mut Params<'_>) -> Result<(), RpcError> {
+    let hash = params.required(parse::hash)?;
+    params.optional(asking)?;
+    params.end()?;
+    Err(RpcError::Refused(format!("bad block {hash} not found")))
+}
+
+/// The state root after each transaction of a block.
+fn intermediate_roots(api: &Api, params: &mut Params<'_>) -> Result<Vec<B256>, RpcError> {
+    let view = api.node.chain.view();
+    let hash = params.required(parse::hash)?;
+    params.optional(asking)?;
+    params.end()?;
+    let block = block(&view, hash)?;
+    let mut world = parent_world(&view, &block)?;
+    let clock = Clock::new(Duration::from_secs(TRACE_SECONDS_MAX));
+    let parent = parent_id(block.sealed_header());
+    let ancestors = |number| view.ancestor_hash(parent, number);
+    let mut executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
+    let mut roots = Vec::new();
+    for tx in &block.body().transactions {
+        if clock.is_late() {
+            return Err(TraceError::Interrupted.into());
+        }
+        executor.execute(tx, sender(tx)?)?;
+        roots.push(executor.root()?);
+    }
+    Ok(roots)
+}
+
+fn trace_call(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcError> {
+    let view = api.node.chain.view();
+    let Asked { mut request, gas, .. } = params.required(asked)?;
+    let id = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Latest));
+    let asking = params.optional(asking)?.unwrap_or_default();
+    params.end()?;
+    let place = api.place(&view, id)?;
+    let parent = parent_of(&place);
+    let mut world = api.world(&view, &place)?;
+    let mut header = place.header().clone();
+    asking.block.apply(&mut header);
+    for account in asking.overrides {
+        account.apply(header.number, &mut world)?;
+    }
+    request.gas = api.gas_of_call(gas);
+    let clock = Clock::new(asking.time_max);
+    let is_late = || clock.is_late();
+    let ancestors = |number| view.ancestor_hash(parent, number);
+    let config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
+    let asked = (&request, &config);
+    let trace = evm::trace_call(&view.spec, &header, &mut world, &ancestors, asked, &is_late);
+    trace.map_err(|error| match error {
+        TraceError::Execution(error) => {
+            let text = RpcError::from(error).to_string();
+            RpcError::Refused(format!("tracing failed: {text}"))
+        }
+        error => error.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_those_of_go() {
+        for (text, milliseconds) in
+            [("5s", 5_000), ("1m30s", 90_000), ("1.5s", 1_500), ("300ms", 300), ("2h", 7_200_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "5", "s", "5x", "1..5s", "-5s", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}
