@@ -111,6 +111,9 @@ def replace(accounts, app):
     apply(accounts, OURS, APPS[app])
     kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{app}", "--timeout=900s")
     wait(f"all pods of {app} are ours", 120, lambda: set(images_of(app).values()) == {OURS["ethereum/client-go:v1.9.13"]})
+    if app == "eth-geth-tx":
+        nodes = [f"http://{address}:8545" for _, address in pods(app)]
+        wait("our nodes have geth's chain", 180, lambda: all(number(rpc(node, "eth_blockNumber")) > before for node in nodes))
     say(f"{app} is ours after {time.monotonic() - began:.0f} s, blocks {before} to {height()}")
 
 

@@ -40,7 +40,7 @@ use crate::{
 
 /// Nodes that wait to be called by the network.
 const FOUND_MAX: usize = 64;
-/// How soon bootnodes are asked for again when there are none, at first.
+/// How soon bootnodes are asked for again, at first; twice as long each time.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// How often nodes are looked for while there are few peers.
 const SEEK_PERIOD: Duration = Duration::from_secs(5);
@@ -242,12 +242,13 @@ pub(crate) async fn follow(
     name: Option<String>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let mut retry = RETRY_PERIOD;
+    let mut pause = RETRY_PERIOD;
     let look = async {
         loop {
             let nodes = sources.resolve().await;
-            let is_found = !nodes.is_empty() || sources.are_known();
-            if discovery.add_bootnodes(nodes).await.is_err() {
+            // Who was just found may not know this node yet, and then does not answer; and nobody
+            // else makes a bootnode look for nodes.
+            if discovery.add_bootnodes(nodes).await.is_err() || discovery.look_up().await.is_err() {
                 return;
             }
             match own_address(name.as_deref()).await {
@@ -255,8 +256,8 @@ pub(crate) async fn follow(
                 Some(_) | None => {}
             }
             // In a cluster everybody starts at once, and who is asked may be the last to be there.
-            tokio::time::sleep(if is_found { RESOLVE_PERIOD } else { retry }).await;
-            retry = RESOLVE_PERIOD.min(2 * retry);
+            tokio::time::sleep(pause).await;
+            pause = RESOLVE_PERIOD.min(2 * pause);
         }
     };
     shutdown.run_until_cancelled(look).await;
