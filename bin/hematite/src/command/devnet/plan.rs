@@ -216,7 +216,8 @@ mod tests {
         let genesis = primitives::ChainSpec::preset("dev").unwrap().genesis.alloc;
         for index in 0..9 {
             let account = config(Kind::Miner, index).mining.etherbase.unwrap();
-            assert!(genesis.contains_key(&account.parse().unwrap()), "{account}");
+            let account: Address = account.parse().unwrap();
+            assert!(genesis.contains_key(&account), "{account}");
         }
         assert_eq!(funded().lines().count(), 3);
     }

@@ -124,12 +124,13 @@ fn a_start_waits_for_the_dag_but_readiness_does_not() {
         elapsed: Duration::from_secs(10),
         expected: Duration::from_secs(60),
     };
-    facts.miner = Some(Miner { is_mining: true, hashrate: 0, dataset: Some(dataset) });
+    let miner = facts.miner.as_mut().unwrap();
+    (miner.hashrate, miner.dataset) = (0, Some(dataset));
     assert_eq!(preparing(&facts), ["dag of epoch 0 being made, 25 %, 30 s left"]);
     assert!(starting(&facts).is_empty());
     assert_eq!(failed(&facts), ["peers"]);
     // The next epoch's is made beside the search.
-    facts.miner = Some(Miner { is_mining: true, hashrate: 9, dataset: Some(dataset) });
+    facts.miner.as_mut().unwrap().hashrate = 9;
     assert!(preparing(&facts).is_empty());
 }
 
@@ -171,6 +172,8 @@ async fn a_busy_thread_that_goes_on_is_not_stuck() {
     let parts = Parts {
         chain: chain.handle(),
         network: None,
+        clock: OwnClock::default(),
+        dashboard: None,
         miner: None,
         directory: None,
         pool_max: (1, 1),
@@ -195,8 +198,15 @@ async fn a_thread_that_imports_takes_steps_until_it_stops() {
     assert!(before.is_running && !before.is_busy);
     chain.import(block, Origin::Other).await.unwrap();
     assert!(chain.pulse().steps > before.steps);
-    let parts =
-        Parts { chain, network: None, miner: None, directory: None, pool_max: (5_120, 1_024) };
+    let parts = Parts {
+        chain,
+        network: None,
+        clock: OwnClock::default(),
+        dashboard: None,
+        miner: None,
+        directory: None,
+        pool_max: (5_120, 1_024),
+    };
     let facts = Watch::new(parts, Instant::now()).look().await;
     assert!(dead(&facts).is_empty());
     let names = facts.report().families.into_iter().map(|family| family.name);
