@@ -52,8 +52,8 @@ impl Running {
             protocol: "eth/68".into(),
             processor: "amd64".into(),
         };
-        let (reports_due, trouble) = (received, watch::Sender::new(None));
-        let config = ReporterConfig { target, identity, reports: reports_due, history, trouble };
+        let trouble = watch::Sender::new(None);
+        let config = ReporterConfig { target, identity, reports: received, history, trouble };
         let token = self.shutdown.clone();
         self.tasks.spawn(report(config, token));
         (reports, questions)
