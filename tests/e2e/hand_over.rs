@@ -32,7 +32,7 @@ fn status(rpc: &mut Rpc) -> (u64, u64) {
     (number(&status["pending"]), number(&status["queued"]))
 }
 
-/// Waits until the probes' port answers a path with a status; what it said then.
+/// What the probes' port answers to a path.
 fn answer(node: &Node, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let line = node.logged("Started probes and metrics")?;
@@ -142,6 +142,8 @@ fn a_request_that_is_under_way_is_answered_and_probes_say_that_the_node_goes() {
         said.contains("[-]shutdown in progress")
     });
     assert!(said.starts_with("HTTP/1.1 503"), "{said}");
-    assert!(node.rpc.again().try_call("eth_blockNumber", &json!([])).is_err(), "no new requests");
+    node.wait("there are no new requests", LONGEST, |node| {
+        node.rpc.again().try_call("eth_blockNumber", &json!([])).is_err()
+    });
     assert_eq!(node.join().code(), Some(0));
 }

@@ -85,7 +85,7 @@ fn a_node_is_ready_with_a_peer_and_no_longer_without() {
     let genesis = genesis(folder.path());
     let at = |name: &str| folder.path().join(name);
     let (mut reader, probes) = start(&genesis, &at("reader"), &["--role", "tx"]);
-    let alone = wait_for(&mut reader, probes, ("/readyz", 503, "[-]peers 0 of at least 1\n"));
+    let alone = wait_for(&mut reader, probes, ("/readyz", 503, "[-]peers 0 of at least 1: "));
     assert!(alone.contains("[+]chain ok\n") && alone.contains("[+]clock ok\n"), "{alone}");
     let alive = get(probes, "/livez?verbose").1;
     let words = "[+]chain ok\n[+]network ok\n[+]watch ok\nlivez check passed\n";
@@ -115,7 +115,7 @@ fn a_node_is_ready_with_a_peer_and_no_longer_without() {
     assert_eq!(get(probes, "/readyz?minPeers=many").0, 400);
 
     miner.kill();
-    wait_for(&mut reader, probes, ("/readyz", 503, "[-]peers 0 of at least 1\n"));
+    wait_for(&mut reader, probes, ("/readyz", 503, "[-]peers 0 of at least 1: "));
     assert_eq!(get(probes, "/livez").0, 200);
     assert_eq!(get(probes, "/startupz").0, 200, "it has started, whatever comes");
     reader.stop_well();

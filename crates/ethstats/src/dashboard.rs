@@ -52,6 +52,10 @@ const HISTORY_PAUSE_LONG: u64 = 120_000;
 /// How long the head may be none that most nodes have, in milliseconds: a block takes seconds to
 /// all of them, and a branch is left within a few blocks.
 const DISSENT_PERIOD_MAX: u64 = 30_000;
+/// How often that is looked at, in milliseconds.
+const POLL_PERIOD: u64 = 1_000;
+/// Heads that are looked at, those of most nodes first.
+const POLLED_HEADS_MAX: usize = 32;
 /// A delay above this says that the node was busy, not that the network is slow, in milliseconds.
 const DELAY_MAX: u64 = 120_000;
 
@@ -147,6 +151,7 @@ pub struct Dashboard {
     shown_head: Option<B256>,
     /// Since when most nodes have another chain than the head's.
     dissent: Option<u64>,
+    poll_next: u64,
     refused: VecDeque<Refused>,
     refused_changed: bool,
 }
@@ -193,6 +198,7 @@ impl Dashboard {
             history_next: 0,
             shown_head: None,
             dissent: None,
+            poll_next: 0,
             refused: VecDeque::new(),
             refused_changed: false,
         }
@@ -405,7 +411,10 @@ impl Dashboard {
         for name in over {
             self.forget(&name);
         }
-        self.poll(now);
+        if now >= self.poll_next {
+            self.poll_next = now.saturating_add(POLL_PERIOD);
+            self.poll(now);
+        }
     }
 
     /// Sees that the head is one that most nodes have. If it is not for long, theirs is the head,
@@ -420,8 +429,12 @@ impl Dashboard {
             *votes.entry(head.hash).or_default() += 1;
         }
         let all: u32 = votes.values().sum();
+        // Liars may have as many heads as there are nodes.
+        let mut votes: Vec<(B256, u32)> = votes.into_iter().collect();
+        votes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        votes.truncate(POLLED_HEADS_MAX);
         let have = |hash: B256| -> u32 {
-            let on_branch = votes.iter().filter(|(head, _)| self.chain.is_on_branch(**head, hash));
+            let on_branch = votes.iter().filter(|(head, _)| self.chain.is_on_branch(*head, hash));
             on_branch.map(|(_, count)| count).sum()
         };
         let Some((_, head)) = self.chain.head() else { return };
@@ -436,9 +449,9 @@ impl Dashboard {
         if now.saturating_sub(since) <= DISSENT_PERIOD_MAX {
             return;
         }
-        let popular = votes.keys().map(|hash| (have(*hash), *hash)).max();
+        let popular = votes.iter().map(|(hash, _)| (have(*hash), *hash)).max();
         let Some((_, theirs)) = popular.filter(|(count, _)| 2 * count > all) else { return };
-        let heads: Vec<B256> = votes.into_keys().collect();
+        let heads: Vec<B256> = votes.into_iter().map(|(hash, _)| hash).collect();
         self.chain.believe(theirs, &heads, now);
         self.dissent = None;
         for node in self.nodes.values_mut() {

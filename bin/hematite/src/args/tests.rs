@@ -400,6 +400,7 @@ fn helps() {
     };
     insta::assert_snapshot!("help", help("hematite --help"));
     insta::assert_snapshot!("help_account", help("hematite account --help"));
+    insta::assert_snapshot!("help_devnet", help("hematite devnet --help"));
     insta::assert_snapshot!("help_bootnode", help("bootnode -help"));
     insta::assert_snapshot!("help_bench", help("hematite bench"));
     insta::assert_snapshot!("help_bench_hashrate", help("hematite bench hashrate -h"));

@@ -217,8 +217,8 @@ mod tests {
         let genesis = primitives::ChainSpec::preset("dev").unwrap().genesis.alloc;
         for index in 0..9 {
             let account = config(Kind::Miner, index).mining.etherbase.unwrap();
-            let address: Address = account.parse().unwrap();
-            assert!(genesis.contains_key(&address), "{account}");
+            let account: Address = account.parse().unwrap();
+            assert!(genesis.contains_key(&account), "{account}");
         }
         assert_eq!(funded().lines().count(), 3);
     }

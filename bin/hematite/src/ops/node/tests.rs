@@ -18,7 +18,6 @@ fn facts() -> Facts {
         stuck: Duration::ZERO,
         network: Some(Network {
             silent: Duration::ZERO,
-            trouble: None,
             peers: Arc::default(),
             peers_max: 50,
             sync: None,
@@ -125,20 +124,13 @@ fn a_start_waits_for_the_dag_but_readiness_does_not() {
         elapsed: Duration::from_secs(10),
         expected: Duration::from_secs(60),
     };
-    let miner = |hashrate| Miner {
-        is_mining: true,
-        hashrate,
-        threads: 1,
-        dataset: Some(dataset),
-        waits: true,
-        failure: None,
-    };
-    facts.miner = Some(miner(0));
+    let miner = facts.miner.as_mut().unwrap();
+    (miner.hashrate, miner.dataset) = (0, Some(dataset));
     assert_eq!(preparing(&facts), ["dag of epoch 0 being made, 25 %, 30 s left"]);
     assert!(starting(&facts).is_empty());
     assert_eq!(failed(&facts), ["peers"]);
-    // The next epoch's is made beside the search, and the first is searched while it is made.
-    facts.miner = Some(miner(9));
+    // The next epoch's is made beside the search.
+    facts.miner.as_mut().unwrap().hashrate = 9;
     assert!(preparing(&facts).is_empty());
 }
 

@@ -1,6 +1,9 @@
 use futures_util::{SinkExt, StreamExt};
 use primitives::{Header, SealedBlock, TotalDifficulty, U256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::watch,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message},
@@ -49,7 +52,7 @@ impl Running {
             protocol: "eth/68".into(),
             processor: "amd64".into(),
         };
-        let trouble = tokio::sync::watch::Sender::new(None);
+        let trouble = watch::Sender::new(None);
         let config = ReporterConfig { target, identity, reports: received, history, trouble };
         let token = self.shutdown.clone();
         self.tasks.spawn(report(config, token));
