@@ -297,7 +297,8 @@ impl Worker {
 
     /// Whether an event changes what should be mined.
     fn on_event(&mut self, event: &ChainEvent) -> bool {
-        if event.adopted.is_empty() {
+        // An operator may have set the head back, and then nothing is adopted.
+        if event.adopted.is_empty() && event.retired.is_empty() {
             // A side block may become an ommer, at the next rebuild.
             self.stale |= event.side.is_some();
             return false;

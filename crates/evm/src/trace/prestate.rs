@@ -132,7 +132,11 @@ impl PrestateTracer {
         let nonce = world.account(message.from)?.map_or(0, |account| account.nonce);
         let target = match message.to {
             TxKind::Call(address) => address,
-            TxKind::Create => message.from.create(nonce),
+            TxKind::Create => {
+                let address = message.from.create(nonce);
+                self.created.insert(address);
+                address
+            }
         };
         for address in [message.from, target, machine.ctx.block.beneficiary] {
             self.touch(address);
@@ -141,6 +145,8 @@ impl PrestateTracer {
         for (address, slots) in std::mem::take(&mut self.touched) {
             pre.insert(address, before(machine, address, &slots)?);
         }
+        // geth 1.11.6 looks at a new contract too late and shows a nonce of 1 that was not there;
+        // later versions leave it out, and so does this.
         if !self.diff {
             if message.to.is_create() && pre.get(&target).is_some_and(PrestateAccount::is_nothing) {
                 pre.remove(&target);
