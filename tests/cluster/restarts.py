@@ -17,11 +17,9 @@ SERVED_SHARE_MIN = 0.999
 
 
 def with_dags():
-    """Changes of the manifests: the DAG is on the machine, so that no miner is restarted while it makes one."""
-    flag, mount, volume = ("            - --miner.threads=1\n", "            - name: account\n              mountPath: /account\n",
-                           "        - name: account\n          secret:\n")
-    return ((flag, f"{flag}            - --ethash.dagdir=/dags\n"),
-            (mount, f"            - {{name: dags, mountPath: /dags, readOnly: true}}\n{mount}"),
+    """Changes of the manifests: geth's DAG is on the machine, so that no miner is restarted while it makes one."""
+    mount, volume = "            - name: account\n              mountPath: /account\n", "        - name: account\n          secret:\n"
+    return ((mount, f"            - {{name: dags, mountPath: /data/.ethash, readOnly: true}}\n{mount}"),
             (volume, f"        - {{name: dags, hostPath: {{path: {DAGS}}}}}\n{volume}"))
 
 
