@@ -31,12 +31,16 @@ use crate::{
     registrar, report, signals,
 };
 
-/// How long the parts may take to stop, below what Kubernetes allows by default (30 s).
-const GRACE_PERIOD: Duration = Duration::from_secs(10);
+/// How long the parts may take to stop, once nobody sends requests any more: with the time before
+/// that 10 s, below what Kubernetes allows by default (30 s).
+const GRACE_PERIOD: Duration = Duration::from_secs(8);
+/// How long a pod serves requests after it was told to end: a Service sends some of them until all
+/// machines know that it is gone.
+const SERVICE_PERIOD: Duration = Duration::from_secs(2);
 
 /// How long after the signal what only this node has is still passed on; the rest of the grace is
 /// for closing the database.
-const HAND_OVER_PERIOD_MAX: Duration = Duration::from_secs(8);
+const HAND_OVER_PERIOD_MAX: Duration = Duration::from_secs(6);
 
 /// How long a node without peers waits for one to whom its transactions can be passed on.
 const PEER_PERIOD_MAX: Duration = Duration::from_secs(3);
@@ -91,13 +95,13 @@ fn run_node(config: &Config, console: Option<console::Options>) -> Result<()> {
 async fn live(config: &Config, console: Option<console::Options>) -> Result<()> {
     let started = Instant::now();
     let phases = Phases::default();
-    let shutdown = &phases.shutdown;
+    let Phases { leaving, shutdown, .. } = &phases;
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     match console {
-        None => signals::listen(&mut tasks, shutdown.clone())?,
-        Some(_) => signals::listen_for_terminate(&mut tasks, shutdown.clone())?,
+        None => signals::listen(&mut tasks, leaving.clone())?,
+        Some(_) => signals::listen_for_terminate(&mut tasks, leaving.clone())?,
     }
-    let ops = Ops::new(role_name(config), shutdown.clone());
+    let ops = Ops::new(role_name(config), leaving.clone());
     // Probes are answered while data is opened, and until it is closed.
     let _server = ops::start(config, &ops).await?;
     let (core, thread) = open(config).await?;
@@ -105,17 +109,21 @@ async fn live(config: &Config, console: Option<console::Options>) -> Result<()> 
         Ok(node) => {
             report::ready(config, &node, started);
             let failure = match console {
-                None => first_failure(&mut tasks, shutdown).await,
+                None => first_failure(&mut tasks, leaving).await,
                 Some(options) => tokio::select! {
-                    failure = first_failure(&mut tasks, shutdown) => failure,
+                    failure = first_failure(&mut tasks, leaving) => failure,
                     ended = converse(options) => ended,
                 },
             };
             tracing::info!("Got interrupt, shutting down...");
+            if config.is_behind_service && failure.is_ok() {
+                tokio::time::sleep(SERVICE_PERIOD).await;
+            }
             (Some(node), failure)
         }
         Err(error) => (None, Err(error)),
     };
+    leaving.cancel();
     shutdown.cancel();
     // A process that ends while its database is open may crash in RocksDB's threads.
     let stopped = stop(node, thread, tasks, &phases.halt);
@@ -128,7 +136,9 @@ async fn live(config: &Config, console: Option<console::Options>) -> Result<()> 
 /// What ends a node: first what takes in, then what passes on.
 #[derive(Debug, Clone, Default)]
 struct Phases {
-    /// Cancelled at the signal: no more requests, no more work.
+    /// Cancelled at the signal: whoever asks whether the node is ready should go elsewhere.
+    leaving: CancellationToken,
+    /// Cancelled when everybody had time to do so: no more requests, no more work.
     shutdown: CancellationToken,
     /// Cancelled when peers have what was taken in.
     halt: CancellationToken,
@@ -183,7 +193,7 @@ async fn start(
     tasks: &mut JoinSet<Result<()>>,
     phases: &Phases,
 ) -> Result<Node> {
-    let Phases { shutdown, halt } = phases;
+    let Phases { shutdown, halt, .. } = phases;
     let Core { chain, engine, keystore, is_rolled_back } = core;
     let pool = {
         let (config, chain) = (pool_config(config), chain.clone());

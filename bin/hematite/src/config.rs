@@ -84,6 +84,8 @@ pub struct Config {
     pub ops_addr_given: bool,
     /// Whether the node ends when its standard input does.
     pub ends_with_stdin: bool,
+    /// Whether this is a pod that others reach: they need a moment to learn that it goes.
+    pub is_behind_service: bool,
     /// Address of metrics as geth serves them, if they are.
     pub geth_metrics: Option<(String, u16)>,
 }
@@ -185,6 +187,7 @@ impl TryFrom<&Invocation> for Config {
         } = node;
         let paths = paths(*personality, node, surroundings)?;
         let http_config = rpc::http(http, chain.role, surroundings)?;
+        let is_behind_service = surroundings.namespace.is_some() && http_config.is_some();
         let ws_config = rpc::ws(ws, http)?;
         let dev = dev(chain);
         let genesis = genesis(chain, surroundings)?;
@@ -220,6 +223,7 @@ impl TryFrom<&Invocation> for Config {
             ops_addr,
             ops_addr_given: ops.ops_addr.is_some(),
             ends_with_stdin: ops.end_with_stdin.unwrap_or(false),
+            is_behind_service,
             geth_metrics,
             datadir_given: chain.datadir.is_some(),
             paths,

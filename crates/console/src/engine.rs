@@ -18,7 +18,7 @@ use boa_engine::{
     property::Attribute,
 };
 
-pub(crate) use self::host::Host;
+pub(crate) use self::host::{Host, Question};
 use crate::{indents::is_too_deep, interrupt::Interrupt};
 
 /// Instructions between two looks at Ctrl-C; a few hundred microseconds.

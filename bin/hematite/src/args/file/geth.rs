@@ -155,7 +155,7 @@ const ETHASH: [(&str, Meaning); 6] = [
 const ETHASH_IGNORED: [&str; 5] =
     ["CachesLockMmap", "DatasetsLockMmap", "PowMode", "NotifyFull", "Log"];
 
-const NODE: [(&str, Meaning); 19] = [
+const NODE: [(&str, Meaning); 20] = [
     ("UserIdent", Flag("identity")),
     ("DataDir", Flag("datadir")),
     ("KeyStoreDir", Flag("keystore")),
