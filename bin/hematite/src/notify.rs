@@ -22,7 +22,7 @@ const TELL_PERIOD_MAX: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// When a URL is none that can be told.
-pub fn start(
+pub(crate) fn start(
     mining: &Mining,
     miner: &MinerHandle,
     tasks: &mut JoinSet<Result<()>>,

@@ -96,7 +96,7 @@ struct Job {
 enum Connection {
     Ipc(ipc::Ipc),
     Http(web::Http),
-    Ws(web::Ws),
+    Ws(Box<web::Ws>),
 }
 
 impl Client {
@@ -163,7 +163,7 @@ impl Connection {
         match endpoint {
             Endpoint::Ipc(path) => Self::Ipc(ipc::Ipc::new(path.clone())),
             Endpoint::Http(uri) => Self::Http(web::Http::new(uri.clone())),
-            Endpoint::Ws(uri) => Self::Ws(web::Ws::new(uri.clone())),
+            Endpoint::Ws(uri) => Self::Ws(Box::new(web::Ws::new(uri.clone()))),
         }
     }
 

@@ -156,7 +156,7 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 enum Work {
     Steps(Box<StepTracer>),
-    Calls(CallTracer),
+    Calls(Box<CallTracer>),
     Prestate(PrestateTracer),
     Selectors(SelectorTracer),
     Access(AccessTracer),
@@ -190,7 +190,7 @@ impl Tracer {
         let work = match &config.kind {
             TraceKind::Steps(options) => Work::Steps(Box::new(StepTracer::new(*options, rules))),
             TraceKind::Calls { with_log, only_top } => {
-                Work::Calls(CallTracer::new(*with_log, *only_top))
+                Work::Calls(Box::new(CallTracer::new(*with_log, *only_top)))
             }
             TraceKind::Prestate { diff } => Work::Prestate(PrestateTracer::new(*diff)),
             TraceKind::Selectors => Work::Selectors(SelectorTracer::new(precompiles(rules))),

@@ -1,7 +1,7 @@
 //! What scripts can do beyond JavaScript: ask the node, print, wait, read a file.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::BTreeSet,
     fs::File,
     io::{self, Read},
@@ -39,7 +39,6 @@ pub(crate) struct Host {
     timers: RefCell<BTreeSet<(Instant, u64)>>,
     /// Who waits for the script that runs, and can be asked for a password.
     listener: RefCell<Option<SyncSender<Question>>>,
-    is_output_closed: Cell<bool>,
 }
 
 /// What a script wants of the person.
@@ -60,17 +59,11 @@ impl Host {
             output: Output::of_process(),
             timers: RefCell::default(),
             listener: RefCell::default(),
-            is_output_closed: Cell::new(false),
         }
     }
 
     pub(crate) const fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// Whether nobody reads what is printed any more.
-    pub(crate) fn is_output_closed(&self) -> bool {
-        self.is_output_closed.get()
     }
 
     /// Says who is asked for passwords from now on.
@@ -93,11 +86,9 @@ impl Host {
         timers.pop_first().map(|(_, id)| id)
     }
 
-    /// Prints; a closed pipe ends the console later.
+    /// Prints. Who closed the pipe does not want to read on, and that is no failure of the script.
     pub(crate) fn print(&self, text: &str) {
-        if self.output.print(text).is_err() {
-            self.is_output_closed.set(true);
-        }
+        drop(self.output.print(text));
     }
 
     /// Reads a script, which is looked for in the directory of scripts.

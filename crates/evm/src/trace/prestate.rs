@@ -91,10 +91,8 @@ impl PrestateTracer {
     pub(super) fn step(&mut self, step: &Step<'_>) {
         let Some(top) = step.word(0) else { return };
         match step.opcode {
-            opcode::SLOAD | opcode::SSTORE => {
-                if self.touch(step.contract).insert(top) {
-                    self.bytes += SLOT_BYTES;
-                }
+            opcode::SLOAD | opcode::SSTORE if self.touch(step.contract).insert(top) => {
+                self.bytes += SLOT_BYTES;
             }
             opcode::EXTCODECOPY | opcode::EXTCODEHASH | opcode::EXTCODESIZE | opcode::BALANCE => {
                 self.touch(address_of(top));
@@ -177,7 +175,7 @@ impl PrestateTracer {
             }
         }
         pre.retain(|address, was| {
-            !unchanged.contains(address) && !(self.created.contains(address) && was.is_nothing())
+            !(unchanged.contains(address) || self.created.contains(address) && was.is_nothing())
         });
         Ok(post)
     }

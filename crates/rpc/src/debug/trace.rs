@@ -367,7 +367,7 @@ fn intermediate_roots(api: &Api, params: &mut Params<'_>) -> Result<Vec<B256>, R
 
 fn trace_call(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcError> {
     let view = api.node.chain.view();
-    let Asked { mut request, gas, .. } = params.required(asked)?;
+    let Asked { mut request, gas } = params.required(asked)?;
     let id = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Latest));
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
