@@ -143,6 +143,13 @@ pub(crate) fn hash(raw: &RawValue) -> Result<B256, String> {
     fixed::<32>(raw, "common.Hash").map(B256::from)
 }
 
+/// A 32-byte value with its prefix: no client that must be borne with omits it here.
+pub(crate) fn prefixed_hash(raw: &RawValue) -> Result<B256, String> {
+    let text = text(raw, "common.Hash")?;
+    digits(&text).map_err(|reason| wrapped(reason, "common.Hash"))?;
+    hash(raw)
+}
+
 /// A seal's nonce.
 pub(crate) fn nonce(raw: &RawValue) -> Result<B64, String> {
     fixed::<8>(raw, "types.BlockNonce").map(B64::from)

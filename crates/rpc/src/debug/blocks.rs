@@ -101,7 +101,7 @@ fn raw_receipts(api: &Api, params: &mut Params<'_>) -> Result<Vec<Bytes>, RpcErr
 
 fn raw_transaction(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let view = api.node.chain.view();
-    let hash = params.required(parse::hash)?;
+    let hash = params.required(parse::prefixed_hash)?;
     params.end()?;
     transaction::raw(api, &view, hash)
 }
