@@ -60,7 +60,7 @@ fn sections_are_indexed_once_they_are_complete_and_hold_what_the_headers_say() {
 #[test]
 fn a_reorganisation_across_a_section_is_indexed_anew() {
     let (mut writer, genesis) = memory();
-    let trunk = line(&genesis, 1_040, 1);
+    let trunk = line(&genesis, 1_060, 1);
     for blocks in trunk.chunks(50) {
         writer.commit(extension(blocks, &[])).unwrap();
     }
