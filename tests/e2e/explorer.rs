@@ -48,6 +48,8 @@ fn a_real_browser_reads_blocks_transactions_addresses_and_contracts() {
     let hash = node.rpc.send(&raw(&creation));
     let receipt = node.wait_for_receipt(&hash, BLOCK_TIME_MAX);
     assert_eq!(receipt["status"], "0x1", "{receipt}");
+    // A mean needs two blocks beside the genesis.
+    node.wait_for_block(3, BLOCK_TIME_MAX);
     let contract = receipt["contractAddress"].as_str().unwrap().to_owned();
     let url = format!("{}/explorer", node.rpc.url());
     let pictures = tempfile::tempdir().unwrap();
