@@ -23,6 +23,8 @@ def read(browser, hash, words):
 
 def find(browser, term):
     """Types into the search, presses Enter, and gives the address of the page that comes."""
+    # A page that has just come takes the focus.
+    browser.wait("document.activeElement?.id === 'view'")
     browser.value(f"document.getElementById('term').focus(); document.getElementById('term').value = {json.dumps(term)}")
     before = browser.value("location.hash")
     browser.press("Enter", 13)

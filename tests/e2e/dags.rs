@@ -81,8 +81,9 @@ fn a_dag_file_spares_the_making_until_it_is_damaged() {
     file.read_exact_at(&mut byte, 700 << 20).expect("the file is that long");
     file.write_all_at(&[byte[0] ^ 1], 700 << 20).expect("the file is writable");
     drop(file);
-    let node = miner.mine();
-    assert!(node.logged("Generated DAG").is_some(), "{}", node.history());
+    let mut node = miner.mine();
+    // Blocks are found before it is whole.
+    node.wait("it is made again", LONGEST, |node| node.logged("Generated DAG").is_some());
     assert!(node.logged(text(&path)).is_some(), "{}", node.history());
     node.stop_well();
 }
