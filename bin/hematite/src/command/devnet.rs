@@ -238,7 +238,7 @@ impl Network {
         text +=
             if home.is_temporary { " (goes at the end; --datadir DIR keeps it)\n" } else { "\n" };
         if plan.fake_pow {
-            text += "A block a second, without proof of work.\n";
+            text += "A block every second or two, without proof of work.\n";
         } else {
             let dags = plan.dags.display();
             text += &format!(
