@@ -17,7 +17,7 @@ use crate::{
         clients,
         geth::Geth,
         key::raw,
-        node::{Node, fail, hematite, run, shown, succeed},
+        node::{Node, fail, hematite, run, run_with_input, shown, succeed},
         random::is_long,
         root, text,
     },
@@ -116,6 +116,80 @@ fn our_console_attaches_over_every_transport() {
     let words = ["unable to attach", "geth.ipc", "--datadir", "http://127.0.0.1:8545"];
     fail(&["--datadir", text(&datadir), "attach", "--exec", "1"], 1, &words);
     fail(&["attach", "https://localhost:1"], 2, &["TLS"]);
+}
+
+#[test]
+fn lines_of_a_pipe_are_answered_as_geth_answers_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let datadir = folder.path().join("node");
+    let node = start(&datadir);
+    let place = ipc(&datadir);
+    let input = "eth.blockNumber\nvar a = 3\nfunction f() {\n  return a\n}\nf()\n\n\
+                 [1, {b: \"x\"}]\nthrow 7\n(\n1)\nexit\n9\n";
+    let geth = Geth::new("v1.11.6", &folder.path().join("geth"));
+    let theirs = geth.run(&["attach", text(&place)], input);
+    let ours = run_with_input(&["--datadir", text(&datadir), "attach", text(&place)], input);
+    assert_eq!(ours.status.code(), Some(0), "{}", shown(&ours));
+    let comparable = |bytes: &[u8]| {
+        let printed = String::from_utf8_lossy(bytes).into_owned();
+        let after_greeting = printed.split_once("console!").expect("a banner").1;
+        // The zone's name is the engine's own.
+        comparable(&after_greeting.replace(" (UTC)", ""))
+    };
+    assert_eq!(comparable(&ours.stdout), comparable(&theirs.stdout));
+    node.stop_well();
+}
+
+#[test]
+fn contracts_are_made_called_and_heard_on_real_geth() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let geth = Geth::new("v1.9.13", &folder.path().join("geth"));
+    let node = geth.start(&["--dev"]);
+    let script = folder.path().join("contract.js");
+    // Returns its arguments, and logs them under the topic of `E(uint256)`.
+    fs::write(
+        &script,
+        r#"
+        var abi = [
+          {type: "function", name: "f", inputs: [{type: "uint256"}], outputs: [{type: "uint256"}], constant: true},
+          {type: "function", name: "g", inputs: [{type: "uint256"}], outputs: []},
+          {type: "event", name: "E", inputs: [{name: "n", type: "uint256"}]}
+        ];
+        var topic = web3.sha3("E(uint256)").slice(2);
+        var code = "600436036004600037" + "7f" + topic + "600436036000a1" + "600436036000f3";
+        var size = (code.length / 2).toString(16);
+        var data = "0x60" + size + "600c60003960" + size + "6000f3" + code;
+        var seen = [];
+        var c = eth.contract(abi).new({from: eth.coinbase, data: data, gas: 1000000}, function (error, made) {
+          if (error) throw error;
+          if (!made.address) return;
+          made.E({}, {fromBlock: 0}, function (error, log) { seen.push(log.args.n.toString()); });
+          made.g(41, {from: eth.coinbase});
+          made.g(42, {from: eth.coinbase});
+        });
+        var tries = 0;
+        var timer = setInterval(function () {
+          tries += 1;
+          if (seen.length < 2 && tries < 600) return;
+          clearInterval(timer);
+          console.log("answer", c.f(7), seen.join(), c.E({}, {fromBlock: 0}).get().length);
+        }, 200);
+        "#,
+    )
+    .expect("it can be written");
+    let run = format!("loadScript({:?})", text(&script));
+    let mut child = Command::new(hematite());
+    child.args(["attach", &node.rpc.url()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("the console starts");
+    let mut lines = child.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut lines, format!("{run}\n").as_bytes()).expect("it is read");
+    let out = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut lines_out = std::io::BufRead::lines(out).map_while(Result::ok);
+    // It is printed when the prompt is there already.
+    let answer = lines_out.find(|line| line.contains("answer"));
+    assert_eq!(answer.as_deref(), Some("> answer 7 41,42 2"));
+    drop(lines);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

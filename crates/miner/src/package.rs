@@ -1,7 +1,9 @@
 use std::time::Instant;
 
 use ethash::{Epoch, Target};
-use primitives::{B64, B256, Block, BlockBody, BlockNumHash, Header, Receipt, SealedBlock};
+use primitives::{
+    B64, B256, Block, BlockBody, BlockNumHash, Header, Receipt, SealedBlock, format_ether,
+};
 
 /// A block that lacks nothing but its seal.
 ///
@@ -73,6 +75,13 @@ impl WorkPackage {
         header.nonce = B64::from(solution.nonce.to_be_bytes());
         header.mix_hash = solution.mix_hash;
         SealedBlock::seal_slow(Block { header, body: self.body.clone() })
+    }
+
+    /// As geth logs it: in ether, without zeros at the end.
+    #[must_use]
+    pub fn fees_in_ether(&self) -> String {
+        let text = format_ether(self.fees);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 

@@ -179,7 +179,7 @@ impl Worker {
                     uncles = package.body.ommers.len(),
                     txs = package.body.transactions.len(),
                     gas = package.header.gas_used,
-                    fees = %package.fees,
+                    fees = %package.fees_in_ether(),
                     elapsed = ?package.built.elapsed(),
                     "Commit new mining work"
                 );

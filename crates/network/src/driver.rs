@@ -452,8 +452,11 @@ impl Driver {
         let job = self.jobs.spawn(async move {
             // A peer that has left gives its places back, too.
             let place = free.acquire_owned().await.ok();
-            let serving = move || serve::answer(&chain.view(), &pool, &places, question);
-            match task::spawn_blocking(serving).await {
+            let view = chain.view();
+            let is_brief = serve::is_brief(&view, &question);
+            let serving = move || serve::answer(&view, &pool, &places, question);
+            let answer = if is_brief { Ok(serving()) } else { task::spawn_blocking(serving).await };
+            match answer {
                 Ok(Ok(answer)) => Done::Answer(session, answer.zip(place)),
                 Ok(Err(error)) => Done::Failed(error),
                 // Whoever waits for this job learns of a panic as of its own.

@@ -22,6 +22,8 @@ const ANSWER_BYTES: usize = 2 * 1024 * 1024;
 const HEADERS_MAX: u64 = 1_024;
 /// What geth counts for a header.
 const HEADER_BYTES: usize = 500;
+/// Reads of one answer for which no other thread is woken: that costs more than they do.
+const BRIEF_READS_MAX: u64 = 16;
 /// Steps from a block that is not canonical towards its ancestors, in one answer.
 const SIDE_STEPS_MAX: u64 = 100;
 
@@ -37,6 +39,22 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     Eth(Message),
     Snap(SnapAnswer),
+}
+
+/// Whether an answer takes a few point reads only, or none at all.
+pub(crate) fn is_brief(view: &ChainView, question: &Question) -> bool {
+    match question {
+        Question::Eth(Message::GetBlockHeaders { query, .. }) => {
+            let is_beyond =
+                matches!(query.origin, Origin::Number(number) if number > view.head.number);
+            let is_walk =
+                query.reverse && query.skip > 0 && matches!(query.origin, Origin::Hash(_));
+            is_beyond || (query.amount <= BRIEF_READS_MAX && !is_walk)
+        }
+        // They are in memory.
+        Question::Eth(Message::GetPooledTransactions { .. }) => true,
+        Question::Eth(_) | Question::Snap(_) => false,
+    }
 }
 
 /// The answer to a question; `None` if the message is none, or one that is not answered here.

@@ -19,7 +19,7 @@ pub use alloy_consensus::{
 pub use alloy_eips::BlockNumHash;
 pub use alloy_primitives::{
     Address, B64, B256, Bloom, BloomInput, Bytes, KECCAK256_EMPTY, Log, LogData, Signature, TxKind,
-    U256, address, b256, bytes, hex, keccak256, map,
+    U256, address, b256, bytes, hex, keccak256, map, utils::format_ether,
 };
 pub use chainspec::{
     ChainSpec, DaoFork, ForkId, Forks, Genesis, GenesisAccount, GenesisError, Hardfork,

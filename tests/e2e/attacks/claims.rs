@@ -90,7 +90,7 @@ async fn blocks_per_second(node: &mut Node) -> f64 {
 }
 
 /// Claims 2^99 of work and behaves as its number says, until it is dropped. How long that took from
-/// the first question on.
+/// the first question on that it failed to answer well.
 async fn claim(target: Target, number: u64) -> (Duration, Answer) {
     let ways = [Answer::Nothing, Answer::Empty, Answer::OneThenNothing, Answer::Wrong];
     let way = ways[usize::try_from(number % 4).expect("a place")];
@@ -104,13 +104,18 @@ async fn claim(target: Target, number: u64) -> (Duration, Answer) {
             status.head = B256::from([u8::try_from(number).expect("a byte"); 32]);
         })
         .await;
-    let (mut began, mut answered) = (None, 0);
+    // Who answers well may not be asked again at once: somebody else leads meanwhile.
+    let good_answers = u32::from(way == Answer::OneThenNothing);
+    let (mut began, mut answered) = (Instant::now(), 0);
     while let Ok(question) = peer.hear_eth(&[GET_BLOCK_HEADERS]).await {
-        began.get_or_insert_with(Instant::now);
+        if answered <= good_answers {
+            began = Instant::now();
+        }
         answer(&mut peer, way, &question, status.genesis, answered).await;
         answered += 1;
     }
-    (began.expect("every claim is tested").elapsed(), way)
+    assert!(answered > 0, "every claim is tested");
+    (began.elapsed(), way)
 }
 
 async fn answer(peer: &mut Peer, way: Answer, question: &Message, genesis: B256, answered: u32) {

@@ -313,11 +313,12 @@ impl Envelope {
             return Err(PacketError::Length(datagram.len()));
         }
         let (hash, rest) = datagram.split_at(HASH_BYTES);
+        let (signature, signed) = rest.split_at(SIGNATURE_BYTES);
+        // Before the hash, because what is no packet at all shows sooner than it can be hashed.
+        let packet = Packet::decode(signed[0], &signed[1..])?;
         if keccak256(rest).as_slice() != hash {
             return Err(PacketError::Hash);
         }
-        let (signature, signed) = rest.split_at(SIGNATURE_BYTES);
-        let packet = Packet::decode(signed[0], &signed[1..])?;
         let signature = signature.try_into().expect("split at its length");
         Ok(Self { hash: B256::from_slice(hash), packet, signature, digest: keccak256(signed) })
     }

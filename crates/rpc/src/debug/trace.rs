@@ -22,8 +22,8 @@ use crate::{
     dispatch::RESPONSE_BYTES_MAX,
     error::RpcError,
     eth::{
-        call::{Asked, asked, parent_of},
-        overrides::{BlockOverrides, Override, block_overrides, overrides},
+        call::{Asked, Scene, asked},
+        overrides::{Pretences, block_overrides, overrides},
         transaction,
     },
     methods::Table,
@@ -82,8 +82,7 @@ struct TracerFields {
 struct Asking {
     kind: TraceKind,
     time_max: Duration,
-    overrides: Vec<Override>,
-    block: BlockOverrides,
+    pretences: Pretences,
 }
 
 impl Default for Asking {
@@ -91,8 +90,7 @@ impl Default for Asking {
         Self {
             kind: TraceKind::Steps(StepOptions::default()),
             time_max: Duration::from_secs(TRACE_SECONDS),
-            overrides: Vec::new(),
-            block: BlockOverrides::default(),
+            pretences: Pretences::default(),
         }
     }
 }
@@ -128,12 +126,11 @@ fn asking(raw: &RawValue) -> Result<Asking, String> {
         Some(text) => duration(text)?.min(Duration::from_secs(TRACE_SECONDS_MAX)),
         None => Duration::from_secs(TRACE_SECONDS),
     };
-    Ok(Asking {
-        kind,
-        time_max,
-        overrides: fields.state_overrides.map(overrides).transpose()?.unwrap_or_default(),
+    let pretences = Pretences {
+        accounts: fields.state_overrides.map(overrides).transpose()?.unwrap_or_default(),
         block: fields.block_overrides.map(block_overrides).transpose()?.unwrap_or_default(),
-    })
+    };
+    Ok(Asking { kind, time_max, pretences })
 }
 
 /// A duration as Go writes it: `1m30s`, `1.5s`, `300ms`.
@@ -287,11 +284,28 @@ fn trace_block_by_number(
     api: &Api,
     params: &mut Params<'_>,
 ) -> Result<Vec<TracedTransaction>, RpcError> {
+    trace_found(api, params, parse::block_tag, block_by_tag)
+}
+
+fn trace_block_by_hash(
+    api: &Api,
+    params: &mut Params<'_>,
+) -> Result<Vec<TracedTransaction>, RpcError> {
+    trace_found(api, params, parse::hash, |_, view, hash| block(view, hash))
+}
+
+/// A block that is found by what the first parameter says.
+fn trace_found<T>(
+    api: &Api,
+    params: &mut Params<'_>,
+    parse: fn(&RawValue) -> Result<T, String>,
+    find: fn(&Api, &ChainView, T) -> Result<SealedBlock, RpcError>,
+) -> Result<Vec<TracedTransaction>, RpcError> {
     let view = api.node.chain.view();
-    let tag = params.required(parse::block_tag)?;
+    let which = params.required(parse)?;
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
-    of_block(&view, &block_by_tag(api, &view, tag)?, asking)
+    of_block(&view, &find(api, &view, which)?, asking)
 }
 
 /// A sealed block. What is being mined has no state that is kept.
@@ -309,17 +323,6 @@ fn block_by_tag(api: &Api, view: &ChainView, tag: BlockTag) -> Result<SealedBloc
             Err(RpcError::Refused(format!("block {shown} not found")))
         }
     }
-}
-
-fn trace_block_by_hash(
-    api: &Api,
-    params: &mut Params<'_>,
-) -> Result<Vec<TracedTransaction>, RpcError> {
-    let view = api.node.chain.view();
-    let hash = params.required(parse::hash)?;
-    let asking = params.optional(asking)?.unwrap_or_default();
-    params.end()?;
-    of_block(&view, &block(&view, hash)?, asking)
 }
 
 /// A block that the caller brings along; its parent must be here.
@@ -371,14 +374,7 @@ fn trace_call(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcError> {
     let id = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Latest));
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
-    let place = api.place(&view, id)?;
-    let parent = parent_of(&place);
-    let mut world = api.world(&view, &place)?;
-    let mut header = place.header().clone();
-    asking.block.apply(&mut header);
-    for account in asking.overrides {
-        account.apply(header.number, &mut world)?;
-    }
+    let Scene { header, mut world, parent } = api.scene(&view, id, asking.pretences)?;
     request.gas = api.gas_of_call(gas);
     let clock = Clock::new(asking.time_max);
     let is_late = || clock.is_late();

@@ -8,7 +8,12 @@ use primitives::{Address, Bytes, Hardfork, TxKind, U256};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{error::RpcError, node::Api, parse};
+use super::overrides::Pretences;
+use crate::{
+    error::RpcError,
+    node::Api,
+    parse::{self, BlockId, BlockTag},
+};
 
 /// A transaction without a signature.
 pub(crate) type Unsigned = EthereumTypedTransaction<TxEip4844>;
@@ -58,7 +63,7 @@ pub(crate) struct TransactionArgs {
 }
 
 /// geth's words for call data that is said twice, and differently.
-pub(crate) const TWO_INPUTS: &str = "both \"data\" and \"input\" are set and not equal. Please use \"input\" to pass transaction call data";
+const TWO_INPUTS: &str = "both \"data\" and \"input\" are set and not equal. Please use \"input\" to pass transaction call data";
 
 pub(crate) fn transaction_args(raw: &RawValue) -> Result<TransactionArgs, String> {
     let fields: Fields<'_> = parse::json_ref(raw)?;
@@ -115,24 +120,33 @@ impl TransactionArgs {
             return Err(RpcError::Refused(text));
         }
         if self.gas.is_none() {
-            self.gas = Some(api.estimate(view, &self.request())?);
+            // On top of everything that waits to be mined.
+            let pending = BlockId::Tag(BlockTag::Pending);
+            self.gas = Some(api.estimate(view, pending, Pretences::default(), &self.request())?);
+        }
+        Ok(())
+    }
+
+    fn says_cap(&self) -> bool {
+        self.fee_cap.is_some() || self.tip_cap.is_some()
+    }
+
+    /// A price of one kind only.
+    pub(crate) fn check_prices(&self) -> Result<(), String> {
+        if self.gas_price.is_some() && self.says_cap() {
+            return Err("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified".into());
         }
         Ok(())
     }
 
     fn set_fees(&mut self, api: &Api, view: &ChainView) -> Result<(), RpcError> {
         let refused = |text: String| Err(RpcError::Refused(text));
-        let says_cap = self.fee_cap.is_some() || self.tip_cap.is_some();
-        if self.gas_price.is_some() && says_cap {
-            return refused(
-                "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified".into(),
-            );
-        }
+        self.check_prices().or_else(refused)?;
         if self.gas_price.is_some() {
             return Ok(());
         }
         let Some(base_fee) = view.head.base_fee_per_gas else {
-            if says_cap {
+            if self.says_cap() {
                 return refused(api.no_london(view));
             }
             self.gas_price = Some(U256::from(api.tip(view)?));
@@ -151,7 +165,9 @@ impl TransactionArgs {
         Ok(())
     }
 
-    fn request(&self) -> CallRequest {
+    /// The message of it, that has not been given any gas.
+    pub(crate) fn request(&self) -> CallRequest {
+        // Nobody owns 2^128 wei, so a fee beyond that fails like one of 2^128.
         let wei = |fee: Option<U256>| fee.map_or(0, |fee| u128::try_from(fee).unwrap_or(u128::MAX));
         CallRequest {
             from: self.from,

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use alloy_eips::eip2930::AccessList;
 use chain::ChainView;
 use evm::{CallOutcome, CallRequest, EstimateError, trace};
-use primitives::{Bytes, TxKind, U256};
-use serde::{Deserialize, Serialize};
+use primitives::{BlockNumHash, Bytes, Header};
+use serde::Serialize;
 use serde_json::value::RawValue;
+use state::{StateReader, WorldState};
 
-use super::overrides::{block_overrides, overrides};
-
+use super::{args::transaction_args, overrides::Pretences};
 use crate::{
     convert::Quantity,
     error::RpcError,
     methods::Table,
-    node::{Api, Place},
+    node::Api,
     params::Params,
     parse::{self, BlockId, BlockTag},
 };
@@ -29,31 +29,6 @@ pub(crate) fn register(table: &mut Table) {
     table.heavy("eth_createAccessList", create_access_list);
 }
 
-/// A call as clients write it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    #[serde(borrow)]
-    from: Option<&'a RawValue>,
-    #[serde(borrow)]
-    to: Option<&'a RawValue>,
-    #[serde(borrow)]
-    gas: Option<&'a RawValue>,
-    #[serde(borrow)]
-    gas_price: Option<&'a RawValue>,
-    #[serde(borrow)]
-    max_fee_per_gas: Option<&'a RawValue>,
-    #[serde(borrow)]
-    max_priority_fee_per_gas: Option<&'a RawValue>,
-    #[serde(borrow)]
-    value: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    access_list: Option<AccessList>,
-}
-
 /// A call, and the gas it asks for, if any.
 pub(crate) struct Asked {
     pub(crate) request: CallRequest,
@@ -61,35 +36,35 @@ pub(crate) struct Asked {
 }
 
 pub(crate) fn asked(raw: &RawValue) -> Result<Asked, String> {
-    let fields: Fields<'_> = parse::json_ref(raw)?;
-    let amount = |raw: Option<&RawValue>| raw.map(parse::amount).transpose();
-    let price = amount(fields.gas_price)?;
-    let fee_cap = amount(fields.max_fee_per_gas)?;
-    let tip_cap = amount(fields.max_priority_fee_per_gas)?;
-    if price.is_some() && (fee_cap.is_some() || tip_cap.is_some()) {
-        return Err("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified".into());
-    }
-    let data = fields.data.map(parse::bytes).transpose()?;
-    let input = fields.input.map(parse::bytes).transpose()?;
-    if data.is_some() && input.is_some() && data != input {
-        return Err("both \"data\" and \"input\" are set and not equal. Please use \"input\" to pass transaction call data".into());
-    }
-    let request = CallRequest {
-        from: fields.from.map(parse::address).transpose()?.unwrap_or_default(),
-        to: fields.to.map(parse::address).transpose()?.map_or(TxKind::Create, TxKind::Call),
-        gas: 0,
-        max_fee_per_gas: fee(price.or(fee_cap)),
-        max_priority_fee_per_gas: fee(price.or(tip_cap)),
-        value: amount(fields.value)?.unwrap_or_default(),
-        input: input.or(data).unwrap_or_default(),
-        access_list: fields.access_list.unwrap_or_default(),
-    };
-    Ok(Asked { request, gas: fields.gas.map(parse::quantity).transpose()? })
+    let args = transaction_args(raw)?;
+    args.check_prices()?;
+    Ok(Asked { request: args.request(), gas: args.gas })
 }
 
-/// Nobody owns 2^128 wei, so a fee beyond that fails like one of 2^128.
-fn fee(fee: Option<U256>) -> u128 {
-    fee.map_or(0, |fee| u128::try_from(fee).unwrap_or(u128::MAX))
+/// Where a call runs.
+pub(crate) struct Scene<R> {
+    pub(crate) header: Header,
+    pub(crate) world: WorldState<R>,
+    /// Where `BLOCKHASH` begins to look.
+    pub(crate) parent: BlockNumHash,
+}
+
+impl Api {
+    /// A block as it is, or as a call pretends that it is.
+    pub(crate) fn scene(
+        &self,
+        view: &ChainView,
+        block: BlockId,
+        pretences: Pretences,
+    ) -> Result<Scene<impl StateReader + use<>>, RpcError> {
+        let place = self.place(view, block)?;
+        let mut header = place.header().clone();
+        let parent =
+            BlockNumHash { number: header.number.saturating_sub(1), hash: header.parent_hash };
+        let mut world = self.world(view, &place)?;
+        pretences.apply(&mut header, &mut world)?;
+        Ok(Scene { header, world, parent })
+    }
 }
 
 impl Api {
@@ -110,18 +85,10 @@ fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     let block = params.required(parse::block_id)?;
-    let overrides = params.optional(overrides)?.unwrap_or_default();
-    let block_overrides = params.optional(block_overrides)?.unwrap_or_default();
+    let pretences = Pretences::of_params(params)?;
     params.end()?;
-    let place = api.place(&view, block)?;
-    let mut header = place.header().clone();
-    block_overrides.apply(&mut header);
-    let mut world = api.world(&view, &place)?;
-    for account in overrides {
-        account.apply(header.number, &mut world)?;
-    }
+    let Scene { header, mut world, parent } = api.scene(&view, block, pretences)?;
     request.gas = api.gas_of_call(gas);
-    let parent = parent_of(&place);
     let ancestors = |number| view.ancestor_hash(parent, number);
     let time_max = api.call_time_max();
     let is_late = || start.elapsed() > time_max;
@@ -140,22 +107,21 @@ fn aborted(time_max: Duration) -> RpcError {
 }
 
 impl Api {
-    /// The gas that a call needs on top of everything that waits to be mined.
+    /// The least gas with which a call succeeds.
     pub(crate) fn estimate(
         &self,
         view: &ChainView,
+        block: BlockId,
+        pretences: Pretences,
         request: &CallRequest,
     ) -> Result<u64, RpcError> {
         let start = Instant::now();
-        let place = self.place(view, BlockId::Tag(BlockTag::Pending))?;
-        let mut world = self.world(view, &place)?;
-        let parent = parent_of(&place);
+        let Scene { header, mut world, parent } = self.scene(view, block, pretences)?;
         let ancestors = |number| view.ancestor_hash(parent, number);
         let time_max = self.call_time_max();
         let is_late = || start.elapsed() > time_max;
         let asked = (request, self.node.gas_max);
-        let header = place.header();
-        match evm::estimate_gas(&view.spec, header, &mut world, &ancestors, asked, &is_late) {
+        match evm::estimate_gas(&view.spec, &header, &mut world, &ancestors, asked, &is_late) {
             Err(EstimateError::Interrupted) => Err(aborted(time_max)),
             estimate => Ok(estimate?),
         }
@@ -163,30 +129,13 @@ impl Api {
 }
 
 fn estimate_gas(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError> {
-    let start = Instant::now();
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     request.gas = gas.unwrap_or(0);
     let block = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Pending));
-    let overrides = params.optional(overrides)?.unwrap_or_default();
-    let block_overrides = params.optional(block_overrides)?.unwrap_or_default();
+    let pretences = Pretences::of_params(params)?;
     params.end()?;
-    let place = api.place(&view, block)?;
-    let mut header = place.header().clone();
-    block_overrides.apply(&mut header);
-    let mut world = api.world(&view, &place)?;
-    for account in overrides {
-        account.apply(header.number, &mut world)?;
-    }
-    let parent = parent_of(&place);
-    let ancestors = |number| view.ancestor_hash(parent, number);
-    let time_max = api.call_time_max();
-    let is_late = || start.elapsed() > time_max;
-    let asked = (&request, api.node.gas_max);
-    match evm::estimate_gas(&view.spec, &header, &mut world, &ancestors, asked, &is_late) {
-        Err(EstimateError::Interrupted) => Err(aborted(time_max)),
-        estimate => Ok(Quantity(estimate?)),
-    }
+    api.estimate(&view, block, pretences, &request).map(Quantity)
 }
 
 /// What a call should pay for in advance, and what it costs then.
@@ -205,15 +154,13 @@ fn create_access_list(api: &Api, params: &mut Params<'_>) -> Result<RpcAccessLis
     let Asked { mut request, gas } = params.required(asked)?;
     let block = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Pending));
     params.end()?;
-    let place = api.place(&view, block)?;
-    let header = place.header();
-    let mut world = api.world(&view, &place)?;
+    let scene = api.scene(&view, block, Pretences::default())?;
+    let Scene { header, mut world, parent } = scene;
     request.gas = api.gas_of_call(gas.or(Some(header.gas_limit)));
-    let parent = parent_of(&place);
     let ancestors = |number| view.ancestor_hash(parent, number);
     let time_max = api.call_time_max();
     let is_late = || start.elapsed() > time_max;
-    let found = trace::access_list(&view.spec, header, &mut world, &ancestors, &request, &is_late);
+    let found = trace::access_list(&view.spec, &header, &mut world, &ancestors, &request, &is_late);
     let found = found.map_err(|error| match error {
         trace::TraceError::Interrupted => aborted(time_max),
         trace::TraceError::Execution(error) => {
@@ -226,10 +173,4 @@ fn create_access_list(api: &Api, params: &mut Params<'_>) -> Result<RpcAccessLis
         error: found.error,
         gas_used: Quantity(found.gas_used),
     })
-}
-
-/// Where `BLOCKHASH` begins to look.
-pub(crate) fn parent_of(place: &Place) -> primitives::BlockNumHash {
-    let header = place.header();
-    primitives::BlockNumHash { number: header.number.saturating_sub(1), hash: header.parent_hash }
 }

@@ -7,7 +7,36 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use state::{Account, StateReader, WorldState};
 
-use crate::{error::RpcError, parse};
+use crate::{error::RpcError, params::Params, parse};
+
+/// What a call pretends: other accounts, in another block.
+#[derive(Debug, Default)]
+pub(crate) struct Pretences {
+    pub(crate) accounts: Vec<Override>,
+    pub(crate) block: BlockOverrides,
+}
+
+impl Pretences {
+    /// The last two parameters of a call.
+    pub(crate) fn of_params(params: &mut Params<'_>) -> Result<Self, RpcError> {
+        let accounts = params.optional(overrides)?.unwrap_or_default();
+        let block = params.optional(block_overrides)?.unwrap_or_default();
+        Ok(Self { accounts, block })
+    }
+
+    /// Changes a block and its state; the rules are those of the number it has then.
+    pub(crate) fn apply<R: StateReader>(
+        self,
+        header: &mut Header,
+        world: &mut WorldState<R>,
+    ) -> Result<(), RpcError> {
+        self.block.apply(header);
+        for account in self.accounts {
+            account.apply(header.number, world)?;
+        }
+        Ok(())
+    }
+}
 
 /// What a call pretends about an account.
 #[derive(Deserialize)]
@@ -57,11 +86,7 @@ pub(crate) fn overrides(raw: &RawValue) -> Result<Vec<Override>, String> {
 }
 
 impl Override {
-    pub(crate) fn apply<R: StateReader>(
-        self,
-        block: u64,
-        world: &mut WorldState<R>,
-    ) -> Result<(), RpcError> {
+    fn apply<R: StateReader>(self, block: u64, world: &mut WorldState<R>) -> Result<(), RpcError> {
         let Self { address, nonce, code, balance, state, state_diff } = self;
         let account = world.account(address)?.unwrap_or(Account::new(block));
         let code_hash = code.as_ref().map_or(account.code_hash, keccak256);
@@ -125,8 +150,7 @@ pub(crate) fn block_overrides(raw: &RawValue) -> Result<BlockOverrides, String> 
 }
 
 impl BlockOverrides {
-    /// Changes a header; the rules are those of the number it has then.
-    pub(crate) fn apply(&self, header: &mut Header) {
+    fn apply(&self, header: &mut Header) {
         header.number = self.number.unwrap_or(header.number);
         header.difficulty = self.difficulty.unwrap_or(header.difficulty);
         header.timestamp = self.time.unwrap_or(header.timestamp);

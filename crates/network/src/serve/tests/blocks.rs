@@ -151,3 +151,27 @@ fn messages_that_ask_nothing_have_no_answer() {
     let answered = answer(&view, &asker.pool, &asker.places, Question::Eth(message)).unwrap();
     assert_eq!(answered, None);
 }
+
+#[test]
+fn only_what_takes_a_few_reads_is_brief() {
+    let (builder, _) = grow(3);
+    let view = view_of(&builder);
+    let hash = Origin::Hash(view.head.hash());
+    let beyond = Origin::Number(view.head.number + 1);
+    for (origin, amount, skip, reverse, expected) in [
+        (Origin::Number(1), 16, u64::MAX, true, true),
+        (Origin::Number(1), 17, 0, false, false),
+        (beyond, u64::MAX, 0, true, true),
+        (hash, 16, 0, true, true),
+        (hash, 16, 9, false, true),
+        // From a block beside the chain, each of them is a walk.
+        (hash, 16, 9, true, false),
+    ] {
+        let query = HeaderQuery { origin, amount, skip, reverse };
+        let question = Question::Eth(Message::GetBlockHeaders { request: REQUEST, query });
+        assert_eq!(is_brief(&view, &question), expected, "{query:?}");
+    }
+    let hashes = vec![view.head.hash()];
+    let bodies = Message::GetBlockBodies { request: REQUEST, hashes };
+    assert!(!is_brief(&view, &Question::Eth(bodies)));
+}
