@@ -6,6 +6,7 @@ use revm::{
     interpreter::{
         InstructionResult, Interpreter, interpreter::EthInterpreter, interpreter_types::Jumps,
     },
+    precompile::PrecompileHalt,
 };
 
 /// Items on the stack, at most.
@@ -70,12 +71,24 @@ pub(crate) fn text(
         InstructionResult::OutOfFunds | InstructionResult::OverflowPayment => {
             "insufficient balance for transfer".to_owned()
         }
-        InstructionResult::PrecompileError => {
-            precompile_error.unwrap_or_else(|| "precompiled contract failed".to_owned())
-        }
+        InstructionResult::PrecompileError => precompile_failure(precompile_error.as_deref()),
         // No rule set of ours can end this way; the machine's own word has to do.
         other => format!("{other:?}"),
     }
+}
+
+/// geth's words for revm's (`core/vm/contracts.go` and its curve library).
+fn precompile_failure(said: Option<&str>) -> String {
+    let known = [
+        (PrecompileHalt::Bn254PairLength, "bad elliptic curve pairing size"),
+        (PrecompileHalt::Bn254FieldPointNotAMember, "bn256: coordinate exceeds modulus"),
+        (PrecompileHalt::Bn254AffineGFailedToCreate, "bn256: malformed point"),
+        (PrecompileHalt::Blake2WrongLength, "invalid input length"),
+        (PrecompileHalt::Blake2WrongFinalIndicatorFlag, "invalid final flag"),
+    ];
+    let said = said.unwrap_or("precompiled contract failed");
+    let known = known.into_iter().find(|(halt, _)| halt.to_string() == said);
+    known.map_or(said, |(_, words)| words).to_owned()
 }
 
 /// The text for how any frame failed; what a precompiled contract said stays where it is.

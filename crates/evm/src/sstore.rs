@@ -33,7 +33,7 @@ pub(crate) fn sstore<T: InterpreterTypes, H: Host + ?Sized>(
 }
 
 /// What a change costs beyond [`STATIC_GAS`].
-fn dynamic_gas(slot: &SStoreResult) -> u64 {
+pub(crate) fn dynamic_gas(slot: &SStoreResult) -> u64 {
     if slot.is_new_eq_present() || !slot.is_original_eq_present() {
         0
     } else if slot.is_original_zero() {
@@ -44,7 +44,7 @@ fn dynamic_gas(slot: &SStoreResult) -> u64 {
 }
 
 /// What a change gives back, or takes back of what was given before.
-fn refund(slot: &SStoreResult) -> i64 {
+pub(crate) fn refund(slot: &SStoreResult) -> i64 {
     if slot.is_new_eq_present() {
         return 0;
     }

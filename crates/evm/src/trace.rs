@@ -7,6 +7,7 @@ mod access;
 mod calls;
 mod prestate;
 mod selectors;
+mod sstore;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,14 @@ use std::collections::BTreeMap;
 use primitives::{Address, B256, U256};
 use revm::{
     Inspector,
+    context::LocalContextTr,
     interpreter::{
-        CallInputs, CallOutcome, CreateInputs, CreateOutcome, Interpreter, InterpreterAction,
-        InterpreterResult,
+        CallInputs, CallOutcome, CreateInputs, CreateOutcome, FrameInput, InstructionResult,
+        Interpreter, InterpreterAction, InterpreterResult,
         interpreter::EthInterpreter,
         interpreter_types::{Jumps, LoopControl},
     },
+    precompile::{PrecompileSpecId, Precompiles},
     primitives::hardfork::SpecId,
 };
 use serde::Serialize;
@@ -260,6 +263,32 @@ fn slot_value<R: StateReader>(
     journal.database.world.storage(address, slot)
 }
 
+/// Whether geth knows of the failure before the instruction runs.
+const fn is_seen_before(result: InstructionResult) -> bool {
+    matches!(
+        result,
+        InstructionResult::StackUnderflow
+            | InstructionResult::StackOverflow
+            | InstructionResult::OutOfGas
+            | InstructionResult::MemoryOOG
+            | InstructionResult::MemoryLimitOOG
+            | InstructionResult::ReentrancySentryOOG
+            | InstructionResult::InvalidOperandOOG
+    )
+}
+
+/// Whether the call never began: geth's tracers do not hear of it then.
+const fn is_refused_unseen(code: InstructionResult) -> bool {
+    matches!(
+        code,
+        InstructionResult::CallTooDeep
+            | InstructionResult::OutOfFunds
+            | InstructionResult::OverflowPayment
+            | InstructionResult::CreateCollision
+            | InstructionResult::NonceOverflow
+    )
+}
+
 /// The address in a word of the stack.
 fn address_of(word: U256) -> Address {
     Address::from_word(B256::from(word))
@@ -312,14 +341,19 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
         context: &mut MachineContext<'_, R>,
     ) {
         let Self::On(recorder) = self else { return };
-        let ended = match interpreter.bytecode.action() {
-            Some(InterpreterAction::Return(result)) => Some(result.result),
-            Some(InterpreterAction::NewFrame(_)) | None => None,
+        let (ended, given) = match interpreter.bytecode.action() {
+            Some(InterpreterAction::Return(result)) => (Some(result.result), 0),
+            // What a creation gets is no part of its cost for geth; what a call gets is.
+            Some(InterpreterAction::NewFrame(FrameInput::Create(inputs))) => {
+                (None, inputs.gas_limit())
+            }
+            Some(InterpreterAction::NewFrame(_)) | None => (None, 0),
         };
         match &mut recorder.work {
-            Work::Steps(steps) => steps.step_end(interpreter, ended, recorder.site),
+            Work::Steps(steps) => steps.step_end(&interpreter.gas, given, ended, recorder.site),
             Work::Calls(calls) => calls.step_end(ended),
-            Work::Prestate(_) | Work::Selectors(_) | Work::Access(_) | Work::Nothing => {}
+            Work::Prestate(prestate) => prestate.step_end(ended),
+            Work::Selectors(_) | Work::Access(_) | Work::Nothing => {}
         }
         if !recorder.is_full && recorder.work.bytes() > recorder.bytes_max {
             recorder.is_full = true;
@@ -355,9 +389,12 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
     fn call_end(
         &mut self,
         context: &mut MachineContext<'_, R>,
-        _: &CallInputs,
+        inputs: &CallInputs,
         outcome: &mut CallOutcome,
     ) {
+        if outcome.result.result == InstructionResult::PrecompileError && self.is_on() {
+            retain_words(context, inputs);
+        }
         self.leave(context, &outcome.result, None);
     }
 
@@ -389,6 +426,18 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
     }
 }
 
+/// Runs a precompiled contract again for the words of its failure: the machine keeps those of a
+/// transaction's own call only.
+fn retain_words<R: StateReader>(context: &mut MachineContext<'_, R>, inputs: &CallInputs) {
+    let spec = PrecompileSpecId::from_spec_id(*context.cfg.spec());
+    let Some(precompile) = Precompiles::new(spec).get(&inputs.bytecode_address) else { return };
+    let input = inputs.input.bytes(context);
+    let ran = precompile.execute(&input, inputs.gas_limit, inputs.reservoir);
+    if let Some(halt) = ran.ok().as_ref().and_then(|output| output.halt_reason()) {
+        context.local.set_precompile_error_context(halt.to_string());
+    }
+}
+
 impl Tracer {
     fn leave<R: StateReader>(
         &mut self,
@@ -404,7 +453,8 @@ impl Tracer {
                     .then(|| halt::text_of_frame(result.result, recorder.site, &mut context.local));
                 calls.leave(result, error, created, recorder.depth);
             }
-            Work::Prestate(_) | Work::Selectors(_) | Work::Access(_) | Work::Nothing => {}
+            Work::Selectors(selectors) => selectors.leave(result.result),
+            Work::Prestate(_) | Work::Access(_) | Work::Nothing => {}
         }
         recorder.depth = recorder.depth.saturating_sub(1);
         // The caller goes on, and says where it is.

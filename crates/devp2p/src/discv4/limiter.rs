@@ -57,6 +57,13 @@ impl Limiter {
 
     /// Takes leave to look at a signature.
     pub(super) fn allows_verify(&mut self, now: Instant) -> bool {
+        let allows = self.may_verify(now);
+        self.tokens = self.tokens.saturating_sub(1);
+        allows
+    }
+
+    /// Whether a signature may be looked at.
+    pub(super) fn may_verify(&mut self, now: Instant) -> bool {
         let millis = now.saturating_duration_since(self.refilled).as_millis();
         let gained = millis * u128::from(VERIFIES_PER_SECOND_MAX) / 1_000;
         if gained > 0 {
@@ -65,9 +72,7 @@ impl Limiter {
                 .expect("the limit is one");
             self.refilled = now;
         }
-        let allows = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        allows
+        self.tokens > 0
     }
 }
 

@@ -332,6 +332,10 @@ impl Machine {
         bytes: &[u8],
         turn: &mut Turn<'_>,
     ) -> Option<(PeerId, Envelope)> {
+        // What could not be looked at to the end is not looked at, in a flood.
+        if !self.limiter.may_verify(turn.now) {
+            return None;
+        }
         let envelope = match Envelope::open(bytes) {
             Ok(envelope) if from.port() != 0 => envelope,
             Ok(_) => return None,

@@ -9,7 +9,7 @@ use revm::{
 use serde::{Serialize, Serializer};
 use state::StateReader;
 
-use super::{Step, address_of};
+use super::{Step, address_of, is_refused_unseen};
 use crate::{env::MachineContext, message::Message, revert_reason, transact::Outcome};
 
 /// What a frame takes beside its data, in bytes of JSON.
@@ -240,18 +240,6 @@ impl CallTracer {
         forget_undone_logs(&mut frame);
         frame
     }
-}
-
-/// Whether the call never began: geth's tracers do not hear of it then.
-const fn is_refused_unseen(code: InstructionResult) -> bool {
-    matches!(
-        code,
-        InstructionResult::CallTooDeep
-            | InstructionResult::OutOfFunds
-            | InstructionResult::OverflowPayment
-            | InstructionResult::CreateCollision
-            | InstructionResult::NonceOverflow
-    )
 }
 
 /// What failed has logged nothing, nor has what it called.

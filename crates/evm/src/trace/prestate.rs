@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use primitives::{Address, B256, Bytes, KECCAK256_EMPTY, TxKind, U256};
-use revm::{bytecode::opcode, interpreter::CreateInputs};
+use revm::{
+    bytecode::opcode,
+    interpreter::{CreateInputs, InstructionResult},
+};
 use serde::Serialize;
 use state::{ReadError, StateReader};
 
-use super::{Findings, Step, address_of};
+use super::{Findings, Step, address_of, is_seen_before};
 use crate::{
     env::{Machine, MachineContext},
     message::Message,
@@ -57,9 +60,19 @@ impl PrestateAccount {
 }
 
 #[derive(Debug)]
+enum Look {
+    Account(Address),
+    Slot(Address, U256),
+    /// One account destroys itself for another.
+    Farewell(Address, Address),
+}
+
+#[derive(Debug)]
 pub(super) struct PrestateTracer {
     diff: bool,
     touched: BTreeMap<Address, BTreeSet<U256>>,
+    /// What the instruction that runs looks at, if it can be paid for.
+    look: Option<Look>,
     created: BTreeSet<Address>,
     destroyed: BTreeSet<Address>,
     bytes: usize,
@@ -70,6 +83,7 @@ impl PrestateTracer {
         Self {
             diff,
             touched: BTreeMap::new(),
+            look: None,
             created: BTreeSet::new(),
             destroyed: BTreeSet::new(),
             bytes: 0,
@@ -89,24 +103,39 @@ impl PrestateTracer {
     }
 
     pub(super) fn step(&mut self, step: &Step<'_>) {
-        let Some(top) = step.word(0) else { return };
-        match step.opcode {
-            opcode::SLOAD | opcode::SSTORE if self.touch(step.contract).insert(top) => {
-                self.bytes += SLOT_BYTES;
-            }
+        self.look = step.word(0).and_then(|top| match step.opcode {
+            opcode::SLOAD | opcode::SSTORE => Some(Look::Slot(step.contract, top)),
             opcode::EXTCODECOPY | opcode::EXTCODEHASH | opcode::EXTCODESIZE | opcode::BALANCE => {
-                self.touch(address_of(top));
+                Some(Look::Account(address_of(top)))
             }
-            opcode::SELFDESTRUCT => {
-                self.touch(address_of(top));
-                self.destroyed.insert(step.contract);
-            }
+            opcode::SELFDESTRUCT => Some(Look::Farewell(step.contract, address_of(top))),
             opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL => {
-                if let Some(callee) = step.word(1).filter(|_| step.stack.len() >= 5) {
-                    self.touch(address_of(callee));
+                let callee = step.word(1).filter(|_| step.stack.len() >= 5);
+                callee.map(|callee| Look::Account(address_of(callee)))
+            }
+            _ => None,
+        });
+    }
+
+    /// geth looks after it knows that the instruction can be paid for, and before it runs.
+    pub(super) fn step_end(&mut self, ended: Option<InstructionResult>) {
+        let Some(look) = self.look.take() else { return };
+        if ended.is_some_and(is_seen_before) {
+            return;
+        }
+        match look {
+            Look::Account(address) => {
+                self.touch(address);
+            }
+            Look::Slot(address, slot) => {
+                if self.touch(address).insert(slot) {
+                    self.bytes += SLOT_BYTES;
                 }
             }
-            _ => {}
+            Look::Farewell(address, heir) => {
+                self.touch(heir);
+                self.destroyed.insert(address);
+            }
         }
     }
 

@@ -8,18 +8,18 @@ use std::{
     fmt::Write as _,
 };
 
-use primitives::{Address, B256, hex};
+use primitives::{Address, B256, Hardfork, hex};
 use revm::{
     bytecode::opcode::{self, OpCode},
     interpreter::{
-        InstructionResult, Interpreter, instructions::GasTable, instructions::gas_table_spec,
+        Gas, InstructionResult, Interpreter, instructions::GasTable, instructions::gas_table_spec,
         interpreter::EthInterpreter, interpreter_types::Jumps,
     },
 };
 use serde_json::value::RawValue;
 use state::StateReader;
 
-use super::{Step, slot_value};
+use super::{Step, is_seen_before, slot_value, sstore};
 use crate::{
     env::{MachineContext, Rules},
     halt::{self, HaltSite},
@@ -42,6 +42,7 @@ pub struct StepOptions {
 #[derive(Debug)]
 pub(super) struct StepTracer {
     options: StepOptions,
+    hardfork: Hardfork,
     /// What instructions cost at least.
     gas_table: GasTable,
     /// The entries so far, with commas between them.
@@ -65,12 +66,17 @@ struct Begun {
     depth: usize,
     /// What it costs if it turns out that it cannot be paid for.
     cost_min: u64,
+    /// Refunds of the whole transaction until now.
+    refund: i64,
+    /// What it gives back, as far as that is known before it runs.
+    refund_ahead: i64,
 }
 
 impl StepTracer {
     pub(super) fn new(options: StepOptions, rules: &Rules) -> Self {
         Self {
             options,
+            hardfork: rules.hardfork,
             gas_table: gas_table_spec(rules.spec_id()),
             text: String::new(),
             entries: 0,
@@ -108,12 +114,19 @@ impl StepTracer {
         }
         let memory_bytes = interpreter.memory.len();
         let static_gas = u64::from(self.gas_table[usize::from(step.opcode)]);
+        let gas = interpreter.gas.remaining();
+        let (cost_min, refund_ahead) = match step.opcode {
+            opcode::SSTORE => sstore::price(context, self.hardfork, step, gas),
+            _ => (static_gas.saturating_add(memory_gas(step, memory_bytes)), 0),
+        };
         self.begun = Some(Begun {
             pc: interpreter.bytecode.pc(),
             opcode: step.opcode,
-            gas: interpreter.gas.remaining(),
+            gas,
             depth,
-            cost_min: static_gas.saturating_add(memory_gas(step, memory_bytes)),
+            cost_min,
+            refund: self.refunds.iter().sum(),
+            refund_ahead,
         });
         self.rest.clear();
         self.write_rest(interpreter, context, step);
@@ -135,10 +148,6 @@ impl StepTracer {
         }
         if !self.options.disable_storage {
             self.write_storage(context, step);
-        }
-        let refund: i64 = self.refunds.iter().sum();
-        if refund > 0 {
-            push(&mut self.rest, format_args!(r#","refund":{refund}"#));
         }
     }
 
@@ -168,17 +177,18 @@ impl StepTracer {
 
     pub(super) fn step_end(
         &mut self,
-        interpreter: &Interpreter<EthInterpreter>,
+        gas: &Gas,
+        given: u64,
         ended: Option<InstructionResult>,
         site: Option<HaltSite>,
     ) {
         if let Some(refund) = self.refunds.last_mut() {
-            *refund = interpreter.gas.refunded();
+            *refund = gas.refunded();
         }
         let Some(begun) = self.begun.take() else { return };
         let failed = ended.filter(|result| !result.is_ok_or_revert());
         let cost = match failed {
-            None => begun.gas.saturating_sub(interpreter.gas.remaining()),
+            None => begun.gas.saturating_sub(gas.remaining()).saturating_sub(given),
             Some(InstructionResult::StackUnderflow | InstructionResult::StackOverflow) => {
                 u64::from(self.gas_table[usize::from(begun.opcode)])
             }
@@ -186,6 +196,12 @@ impl StepTracer {
         };
         // geth writes its entry before the instruction runs, so what it finds out then is missing.
         let error = failed.filter(|result| is_seen_before(*result));
+        let refund = match begun.opcode {
+            // Refunds are counted with the cost.
+            opcode::SSTORE if failed.is_some() => begun.refund + begun.refund_ahead,
+            opcode::SSTORE | opcode::SELFDESTRUCT => self.refunds.iter().sum(),
+            _ => begun.refund,
+        };
         let error = error.map(|result| halt::text(result, site, None));
 
         let comma = if self.entries == 0 { "" } else { "," };
@@ -199,6 +215,9 @@ impl StepTracer {
             push(&mut self.text, format_args!(r#","error":"{error}""#));
         }
         self.text.push_str(&self.rest);
+        if refund > 0 {
+            push(&mut self.text, format_args!(r#","refund":{refund}"#));
+        }
         self.text.push('}');
         self.rest.clear();
         self.entries += 1;
@@ -230,20 +249,6 @@ fn list(text: &mut String, name: &str, items: impl Iterator<Item = String>) {
         push(text, format_args!(r#"{comma}"{item}""#));
     }
     text.push(']');
-}
-
-/// Whether geth knows of the failure before the instruction runs.
-const fn is_seen_before(result: InstructionResult) -> bool {
-    matches!(
-        result,
-        InstructionResult::StackUnderflow
-            | InstructionResult::StackOverflow
-            | InstructionResult::OutOfGas
-            | InstructionResult::MemoryOOG
-            | InstructionResult::MemoryLimitOOG
-            | InstructionResult::ReentrancySentryOOG
-            | InstructionResult::InvalidOperandOOG
-    )
 }
 
 /// geth's name of an instruction.

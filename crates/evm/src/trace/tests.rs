@@ -10,19 +10,27 @@ use crate::{
 
 const LOGS: TraceKind = TraceKind::Calls { with_log: true, only_top: false };
 
-fn request() -> CallRequest {
-    CallRequest { from: SENDER, to: TxKind::Call(CONTRACT), gas: 100_000, ..CallRequest::default() }
-}
+const GAS: u64 = 100_000;
 
-fn traced(code: &[u8], kind: TraceKind, bytes_max: usize) -> Result<Trace, TraceError> {
+fn traced_with(code: &[u8], gas: u64, config: &TraceConfig) -> Result<Trace, TraceError> {
     let (spec, mut world) = (spec(Hardfork::London), world(code));
-    let config = TraceConfig { kind, bytes_max };
-    let ask = (&request(), &config);
+    let to = TxKind::Call(CONTRACT);
+    let request = CallRequest { from: SENDER, to, gas, ..CallRequest::default() };
+    let ask = (&request, config);
     trace_call(&spec, &header(&spec), &mut world, &|_| Ok(None), ask, &|| false)
 }
 
+fn traced(code: &[u8], kind: TraceKind, bytes_max: usize) -> Result<Trace, TraceError> {
+    traced_with(code, GAS, &TraceConfig { kind, bytes_max })
+}
+
+fn json_with(code: &[u8], gas: u64, kind: TraceKind) -> Value {
+    let config = TraceConfig { kind, bytes_max: usize::MAX };
+    serde_json::to_value(traced_with(code, gas, &config).unwrap()).unwrap()
+}
+
 fn json_of(code: &[u8], kind: TraceKind) -> Value {
-    serde_json::to_value(traced(code, kind, usize::MAX).unwrap()).unwrap()
+    json_with(code, GAS, kind)
 }
 
 /// CALL(gas, to, 0, 0, 0, 0, 0), with the address of the contract itself.
@@ -113,4 +121,56 @@ fn a_trace_that_grows_too_large_ends() {
     assert!(matches!(ended, Err(TraceError::TooLarge { max: 10_000 })), "{ended:?}");
     let calls = traced(&[CALL_SELF, CALL_SELF].concat(), LOGS, 1_000);
     assert!(matches!(calls, Err(TraceError::TooLarge { max: 1_000 })), "{calls:?}");
+}
+
+/// What `SSTORE(1, value)` costs and gives back in all, as the last entry of a trace says.
+fn store(value: u8, gas: u64) -> Value {
+    let code = [0x60, value, 0x60, 1, 0x55, 0x00];
+    let trace = json_with(&code, gas, TraceKind::Steps(StepOptions::default()));
+    trace["structLogs"].as_array().unwrap()[2].clone()
+}
+
+#[test]
+fn a_store_that_cannot_be_paid_for_says_what_it_costs() {
+    let (enough, less, stipend) = (store(1, 100_000), store(1, 40_000), store(1, 21_006 + 2_300));
+    assert_eq!((&enough["op"], &enough["gasCost"]), (&json!("SSTORE"), &json!(22_100)));
+    assert_eq!((&less["gasCost"], &less["error"]), (&json!(22_100), &json!("out of gas")));
+    assert_eq!((&stipend["gasCost"], &stipend["error"]), (&json!(0), &json!("out of gas")));
+}
+
+#[test]
+fn a_creation_costs_without_what_it_gets() {
+    // CREATE(0, 0, 0)
+    let code = [0x60, 0, 0x60, 0, 0x60, 0, 0xf0, 0x00];
+    let trace = json_of(&code, TraceKind::Steps(StepOptions::default()));
+    assert_eq!(trace["structLogs"][3]["gasCost"], 32_000);
+}
+
+#[test]
+fn what_a_precompiled_contract_says_is_in_geths_words() {
+    // CALL(gas, 8, 0, 0, 1, 0, 0): a pairing of one byte.
+    let code = [0x60, 0, 0x60, 0, 0x60, 1, 0x60, 0, 0x60, 0, 0x60, 8, 0x61, 0xff, 0xff, 0xf1, 0x00];
+    assert_eq!(json_of(&code, LOGS)["calls"][0]["error"], "bad elliptic curve pairing size");
+}
+
+#[test]
+fn what_could_not_be_paid_for_was_not_looked_at() {
+    let code = [0x60, 1, 0x54, 0x60, 1, 0x60, 2, 0x55, 0x00];
+    let contract = format!("{CONTRACT:#x}");
+    let slots = |gas| {
+        let trace = json_with(&code, gas, TraceKind::Prestate { diff: false });
+        trace[&contract]["storage"].as_object().map_or(0, serde_json::Map::len)
+    };
+    assert_eq!((slots(100_000), slots(30_000)), (2, 1));
+}
+
+#[test]
+fn calls_that_never_began_have_called_no_function() {
+    let code = [
+        &[0x60, 0, 0x60, 0, 0x60, 4, 0x60, 0, 0x61, 0xff, 0xff, 0x73][..],
+        STRANGER.as_slice(),
+        &[0x5a, 0xf1],
+    ]
+    .concat();
+    assert_eq!(json_of(&code, TraceKind::Selectors), json!({}));
 }
