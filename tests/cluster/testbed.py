@@ -87,7 +87,8 @@ def images(binary):
         for folder in ("data", "tmp", "lib"):
             os.makedirs(os.path.join(context, "out", folder))
         # As docker/Dockerfile does it.
-        subprocess.run(["strip", "--strip-debug", "-o", os.path.join(context, "out", "hematite"), binary], check=True)
+        names = ["-w", "-N", "*boa_*", "-N", "*rocksdb*"]
+        subprocess.run(["strip", "--strip-debug", *names, "-o", os.path.join(context, "out", "hematite"), binary], check=True)
         for name in ("libstdc++.so.6", "libgcc_s.so.1"):
             library = subprocess.check_output(["cc", f"-print-file-name={name}"], text=True).strip()
             shutil.copy(library, os.path.join(context, "out", "lib", name))

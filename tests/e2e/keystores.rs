@@ -1,15 +1,28 @@
 //! Key files that we and others make.
 
-use std::path::Path;
-
-use crate::harness::{
-    branches::write,
-    clients,
-    geth::{Geth, VERSIONS},
-    key::Key,
-    node::{run_with_input, shown, succeed},
-    text,
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
 };
+
+use serde_json::json;
+
+use crate::{
+    dev::printed_keys,
+    harness::{
+        branches::write,
+        clients,
+        geth::{Geth, VERSIONS},
+        key::Key,
+        node::{Node, fail, run_with_input, shown, succeed},
+        text,
+    },
+};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 const PASSWORD: &str = "correct horse";
 
@@ -71,4 +84,77 @@ fn we_open_geths_key_files() {
         assert!(updated.status.success(), "{}", shown(&updated));
         geth_signs(&geth, &format!("0x{address}"), "another");
     }
+}
+
+/// A signer that runs. Killed when dropped.
+struct Clef {
+    child: Child,
+    url: String,
+}
+
+impl Clef {
+    fn start(key: &Key, other: &Key) -> Self {
+        let mut command = clients::clef(&key.hex(), &other.hex());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("python starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let url = lines.next().expect("a line").expect("text");
+        Self { child, url }
+    }
+}
+
+impl Drop for Clef {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_external_signer_has_the_keys() {
+    let mut plain = Node::start(&["--dev"]);
+    let keys = printed_keys(&mut plain);
+    plain.stop_well();
+    let clef = Clef::start(&keys[0], &keys[1]);
+    let (from, to) = (keys[0].address(), keys[2].address());
+    let dev = ["--dev", "--signer", &clef.url, "--ops.addr", "off"];
+    let mut node = Node::start_offering(&dev, "eth,personal");
+    assert_eq!(node.rpc.call("eth_accounts", json!([])), json!([from]));
+    let wallets = node.rpc.call("personal_listWallets", json!([]));
+    assert_eq!(wallets[0]["status"], "ok [version=6.1.0]");
+    for fees in [
+        json!({}),
+        json!({"gasPrice": "0x12a05f2000"}),
+        json!({"gasPrice": "0x12a05f2000", "accessList": []}),
+    ] {
+        let mut call = json!({"from": from, "to": to, "value": "0x10"});
+        for (name, value) in fees.as_object().expect("an object") {
+            call[name] = value.clone();
+        }
+        let hash = node.rpc.call("eth_sendTransaction", json!([call]));
+        let hash = hash.as_str().expect("a hash").to_owned();
+        assert_eq!(node.wait_for_receipt(&hash, PATIENCE)["status"], "0x1", "{fees}");
+    }
+    let signature = node.rpc.call("eth_sign", json!([from, "0xdeadbeef"]));
+    let signer = node.rpc.call("personal_ecRecover", json!(["0xdeadbeef", signature]));
+    assert_eq!(signer, json!(from));
+    let call = |from, value| json!([{"from": from, "to": to, "value": value}]);
+    let password = json!([{"from": from, "to": to}, "secret"]);
+    for (method, params, words) in [
+        ("eth_sendTransaction", call(from, "0x1"), "Request denied"),
+        ("eth_sendTransaction", call(from, "0x2"), "not of the account that was asked for"),
+        ("eth_sendTransaction", call(to, "0x3"), "unknown account"),
+        ("personal_sendTransaction", password, "password-operations not supported"),
+        ("personal_newAccount", json!(["secret"]), "local keystore not used"),
+    ] {
+        let fault = node.rpc.try_call(method, &params).expect_err("it is refused");
+        assert!(format!("{fault:?}").contains(words), "{method}: {fault:?}");
+    }
+    let url = clef.url.clone();
+    drop(clef);
+    let fault = node.rpc.try_call("eth_accounts", &json!([])).expect_err("nobody is there");
+    assert!(format!("{fault:?}").contains(&url), "{fault:?}");
+    node.stop_well();
+    fail(&["--dev", "--signer", &url], 1, &["external signer", &url, "is clef running"]);
+    fail(&["--dev", "--signer", &url, "--unlock", "0"], 1, &["--unlock", "--signer"]);
 }

@@ -106,7 +106,7 @@ impl Rpc {
              Content-Length: {length}\r\n\r\n{body}"
         );
         connection.get_mut().write_all(request.as_bytes())?;
-        let mut length = 0;
+        let mut length = Some(0);
         let mut status = String::new();
         connection.read_line(&mut status)?;
         if status.is_empty() {
@@ -121,10 +121,16 @@ impl Rpc {
             if line.trim().is_empty() {
                 break;
             }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(io::Error::other)?;
+            let line = line.to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = Some(value.trim().parse().map_err(io::Error::other)?);
+            }
+            // geth does not know how long a long answer is.
+            if line.trim_end() == "transfer-encoding: chunked" {
+                length = None;
             }
         }
+        let Some(length) = length else { return chunks(connection) };
         let mut body = vec![0; length];
         connection.read_exact(&mut body)?;
         Ok(body)
@@ -165,6 +171,23 @@ impl Rpc {
     pub fn send(&mut self, raw: &str) -> String {
         let hash = self.call("eth_sendRawTransaction", json!([raw]));
         hash.as_str().expect("a hash").to_owned()
+    }
+}
+
+/// A body that comes in pieces, each behind its length.
+fn chunks(connection: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        connection.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+        let start = body.len();
+        body.resize(start + length, 0);
+        connection.read_exact(&mut body[start..])?;
+        connection.read_line(&mut line)?;
+        if length == 0 {
+            return Ok(body);
+        }
     }
 }
 

@@ -119,6 +119,7 @@ fn start(folder: &Path) -> Result<Served, String> {
         miner: None,
         network: None,
         keystore: None,
+        signer: None,
         client_version: "Hematite".to_owned(),
         network_id: chain.view().spec.chain_id,
         data_directory: PathBuf::new(),

@@ -28,7 +28,7 @@ use crate::{
     dashboard, datasets, ethstats, logging, network, notify,
     open::{engine, is_rolled_back, node_default, open_chain},
     ops::{self, Ops},
-    registrar, report, signals,
+    registrar, report, signals, signer,
 };
 
 /// How long the parts may take to stop, once nobody sends requests any more: with the time before
@@ -166,6 +166,7 @@ struct Core {
     chain: ChainHandle,
     engine: Arc<Engine>,
     keystore: Arc<Keystore>,
+    signer: Option<Arc<dyn rpc::Signer>>,
     is_rolled_back: bool,
 }
 
@@ -177,13 +178,18 @@ async fn open(config: &Config) -> Result<(Core, ChainThread)> {
     };
     let is_rolled_back = is_rolled_back(&importer);
     let engine = engine(config);
+    let signer = {
+        let accounts = config.accounts.clone();
+        let connecting = move || signer::connect(&accounts);
+        tokio::task::spawn_blocking(connecting).await.wrap_err("reaching the signer panicked")??
+    };
     let keystore = Arc::new(Keystore::open(&config.paths.keystore)?);
     if !config.accounts.unlock.is_empty() {
         // On this thread, which holds the terminal; the others answer probes meanwhile.
         account::unlock_at_start(config, &keystore)?;
     }
     let (chain, thread) = chain::spawn(importer).wrap_err("cannot start the chain's thread")?;
-    Ok((Core { chain, engine, keystore, is_rolled_back }, thread))
+    Ok((Core { chain, engine, keystore, signer, is_rolled_back }, thread))
 }
 
 async fn start(
@@ -194,7 +200,7 @@ async fn start(
     phases: &Phases,
 ) -> Result<Node> {
     let Phases { shutdown, halt, .. } = phases;
-    let Core { chain, engine, keystore, is_rolled_back } = core;
+    let Core { chain, engine, keystore, signer, is_rolled_back } = core;
     let pool = {
         let (config, chain) = (pool_config(config), chain.clone());
         let opening = move || Pool::new(config, chain);
@@ -236,7 +242,7 @@ async fn start(
     };
     ethstats::start(config, (told, trouble), id, tasks, halt)?;
     let parts = (&chain, &pool, rpc_engine);
-    let rpc = rpc_node(config, parts, miner.clone(), network.clone(), keystore);
+    let rpc = rpc_node(config, parts, (miner.clone(), network.clone()), (keystore, signer));
     let server = listen(config, rpc, shutdown).await?;
     let http = server.http_address();
     if let Some(address) = http.filter(|_| config.http.as_ref().is_some_and(|http| http.explorer)) {
@@ -511,9 +517,8 @@ fn network_id(config: &Config, chain: &ChainHandle) -> u64 {
 fn rpc_node(
     config: &Config,
     (chain, pool, engine): (&ChainHandle, &Pool, Arc<Engine>),
-    miner: Option<MinerHandle>,
-    network: Option<NetworkHandle>,
-    keystore: Arc<Keystore>,
+    (miner, network): (Option<MinerHandle>, Option<NetworkHandle>),
+    (keystore, signer): (Arc<Keystore>, Option<Arc<dyn rpc::Signer>>),
 ) -> rpc::Node {
     rpc::Node {
         chain: chain.clone(),
@@ -521,6 +526,7 @@ fn rpc_node(
         pool: pool.clone(),
         miner,
         keystore: Some(keystore),
+        signer,
         client_version: report::client_version(config.identity.as_deref()),
         network_id: network_id(config, chain),
         network,

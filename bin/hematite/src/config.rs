@@ -140,6 +140,8 @@ pub struct Accounts {
     pub password_file: Option<PathBuf>,
     /// Unlock although RPC can be reached over HTTP.
     pub allow_insecure_unlock: bool,
+    /// Who signs instead of the keystore: a socket or a URL.
+    pub signer: Option<String>,
 }
 
 impl Default for Paths {
@@ -394,12 +396,14 @@ fn dev(chain: &ChainArgs) -> Option<Dev> {
 }
 
 fn accounts_config(args: &AccountArgs, surroundings: &Surroundings) -> Accounts {
-    let AccountArgs { keystore: _, lightkdf, unlock, password, allow_insecure_unlock } = args;
+    let AccountArgs { keystore: _, lightkdf, unlock, password, signer, allow_insecure_unlock } =
+        args;
     Accounts {
         kdf: if *lightkdf == Some(true) { Kdf::Light } else { Kdf::Standard },
         unlock: list(unlock.as_deref()),
         password_file: given(password).map(|path| expand(path, surroundings)),
         allow_insecure_unlock: allow_insecure_unlock.unwrap_or(false),
+        signer: signer.clone().filter(|signer| !signer.is_empty()),
     }
 }
 

@@ -27,4 +27,5 @@ pub mod progress;
 pub mod registrar;
 pub mod report;
 pub mod signals;
+mod signer;
 mod urls;

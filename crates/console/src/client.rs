@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The longest a node may take to answer; a trace of a large block takes minutes.
-const REPLY_TIME_MAX: Duration = Duration::from_secs(900);
+pub(crate) const REPLY_TIME_MAX: Duration = Duration::from_secs(900);
 
 /// The longest a connection may take to be made.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
@@ -36,9 +36,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Notifications that may come before an answer.
 const NOTIFICATIONS_MAX: usize = 10_000;
 
-/// Asks a node.
+/// Asks a node, or whoever else speaks JSON-RPC.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     endpoint: Endpoint,
     jobs: mpsc::Sender<Job>,
     interrupt: Interrupt,
@@ -100,14 +100,22 @@ enum Connection {
 }
 
 impl Client {
-    /// Starts the thread that has the sockets.
-    pub(crate) fn start(endpoint: Endpoint, interrupt: Interrupt) -> io::Result<Self> {
+    /// Starts the thread that has the sockets; an answer may take as long as is said.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn start(
+        endpoint: Endpoint,
+        interrupt: Interrupt,
+        reply_time_max: Duration,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = mpsc::channel(1);
         let connection = Connection::new(&endpoint);
         thread::Builder::new()
             .name("console-io".into())
-            .spawn(move || runtime.block_on(work(connection, queue)))?;
+            .spawn(move || runtime.block_on(work(connection, queue, reply_time_max)))?;
         Ok(Self { endpoint, jobs, interrupt })
     }
 
@@ -120,7 +128,11 @@ impl Client {
     /// # Errors
     ///
     /// When there is no answer, or Ctrl-C was pressed first.
-    pub(crate) fn request(&self, payload: String) -> Result<Value, RequestError> {
+    ///
+    /// # Panics
+    ///
+    /// On a thread that runs asynchronous tasks: it blocks.
+    pub fn request(&self, payload: String) -> Result<Value, RequestError> {
         let (reply, replied) = std_mpsc::sync_channel(1);
         // Dropped at the end of this function, which tells the other thread to stop.
         let (_waiting, abandoned) = oneshot::channel();
@@ -139,10 +151,14 @@ impl Client {
     }
 }
 
-async fn work(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
+async fn work(
+    mut connection: Connection,
+    mut queue: mpsc::Receiver<Job>,
+    reply_time_max: Duration,
+) {
     while let Some(Job { payload, reply, abandoned }) = queue.recv().await {
         let answer = tokio::select! {
-            answer = tokio::time::timeout(REPLY_TIME_MAX, connection.exchange(payload)) => answer,
+            answer = tokio::time::timeout(reply_time_max, connection.exchange(payload)) => answer,
             _ = abandoned => {
                 // What is on its way is the answer to nobody's question.
                 connection.close();

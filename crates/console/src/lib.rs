@@ -27,8 +27,8 @@ mod session;
 
 use std::{io, path::PathBuf};
 
-use client::Client;
-pub use client::RequestError;
+use client::REPLY_TIME_MAX;
+pub use client::{Client, RequestError};
 pub use endpoint::Endpoint;
 pub use interrupt::{Interrupt, Interrupted};
 use rustix::termios::{self, OptionalActions, Termios};
@@ -133,7 +133,7 @@ impl Console {
         let interrupt = Interrupt::default();
         let terminal = termios::tcgetattr(io::stdin()).ok();
         let (tell, finished) = oneshot::channel();
-        let client = Client::start(options.endpoint.clone(), interrupt.clone())
+        let client = Client::start(options.endpoint.clone(), interrupt.clone(), REPLY_TIME_MAX)
             .map_err(ConsoleError::Thread)?;
         let session = Session::start(client, interrupt.clone(), &options.script_directory)
             .map_err(ConsoleError::Thread)?;

@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Run { file: PathBuf, listener: SyncSender<Question>, reply: SyncSender<Result<(), Failure>> },
     /// Finds names.
     Complete { line: String, reply: SyncSender<Vec<String>> },
-    /// Waits until no timer is left.
+    /// Waits until no timer is left, or Ctrl-C is pressed.
     Drain { reply: SyncSender<()> },
 }
 
@@ -167,7 +167,12 @@ impl Loop {
             }
             Command::Drain { reply } => {
                 while let Some(time) = self.time_to_next_timer() {
-                    thread::sleep(time);
+                    self.interrupt.begin();
+                    self.interrupt.sleep(time);
+                    self.interrupt.end();
+                    if self.interrupt.is_pressed() {
+                        break;
+                    }
                     self.fire_due_timer();
                 }
                 reply.send(()).ok();

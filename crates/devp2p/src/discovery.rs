@@ -31,7 +31,11 @@ use crate::{
 /// Requests of handles that wait for the loop.
 pub const REQUEST_QUEUE_MAX: usize = 16;
 /// Datagrams read before anything else has its turn.
-const BURST_MAX: usize = 64;
+const BURST_MAX: usize = 256;
+/// Datagrams at once that are a flood.
+const FLOOD: usize = 32;
+/// How long a flood is left to itself: waking up for each of its datagrams costs more than they do.
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 /// How long to wait when the socket cannot be read.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
@@ -270,9 +274,13 @@ impl Driver {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
                 readable = self.sockets.readable(), if self.v5.is_none() => {
-                    if let Err(error) = readable.and_then(|()| self.read(&mut actions)) {
-                        tracing::debug!(%error, "Could not receive datagram");
-                        time::sleep(READ_PAUSE).await;
+                    match readable.and_then(|()| self.read(&mut actions)) {
+                        Ok(count) if count >= FLOOD => time::sleep(FLOOD_PAUSE).await,
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::debug!(%error, "Could not receive datagram");
+                            time::sleep(READ_PAUSE).await;
+                        }
                     }
                     continue;
                 }
@@ -340,15 +348,18 @@ impl Driver {
     }
 
     /// Empties the kernel's buffer as fast as possible: in a flood, what is honest is in there too.
-    fn read(&mut self, actions: &mut Vec<Action>) -> io::Result<()> {
+    /// How many datagrams were there.
+    fn read(&mut self, actions: &mut Vec<Action>) -> io::Result<usize> {
         // One byte more than allowed, so that what is too long is seen to be.
         let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
-        for _ in 0..BURST_MAX {
-            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else { break };
+        for count in 0..BURST_MAX {
+            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else {
+                return Ok(count);
+            };
             let event = Event::Datagram { from, bytes: buffer[..length].to_vec() };
             self.machine.on(event, Instant::now(), unix_seconds(), actions);
         }
-        Ok(())
+        Ok(BURST_MAX)
     }
 
     async fn perform(&mut self, actions: &mut Vec<Action>) {

@@ -28,7 +28,7 @@ pub(crate) fn register(table: &mut Table) {
     table.light("eth_protocolVersion", protocol_version);
     table.light("eth_syncing", syncing);
     table.light("eth_blockNumber", block_number);
-    table.light("eth_accounts", accounts);
+    table.heavy("eth_accounts", accounts);
     block::register(table);
     state::register(table);
     transaction::register(table);
@@ -81,8 +81,7 @@ fn block_number(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError
 
 fn accounts(api: &Api, params: &mut Params<'_>) -> Result<Vec<Address>, RpcError> {
     params.end()?;
-    let accounts = api.node.keystore.as_ref().map(|keystore| keystore.accounts());
-    Ok(accounts.unwrap_or_default().into_iter().map(|account| account.address).collect())
+    api.accounts()
 }
 
 #[cfg(test)]

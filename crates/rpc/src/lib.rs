@@ -35,6 +35,7 @@ mod params;
 mod parse;
 mod personal;
 pub mod server;
+mod signer;
 pub mod subscriptions;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -56,6 +57,7 @@ pub use methods::NAMESPACES;
 pub use node::{LogChange, LogLevels, Node};
 use server::IpcListener;
 pub use server::{Hosts, IpcError, ServerLimits, SessionLimits};
+pub use signer::Signer;
 
 /// What HTTP and WebSocket expose when nothing else is said.
 pub const HTTP_MODULES: [&str; 3] = ["eth", "net", "web3"];

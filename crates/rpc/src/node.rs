@@ -22,6 +22,7 @@ use crate::{
     error::RpcError,
     eth::{fees::Oracle, filter::Filters},
     parse::{BlockId, BlockTag},
+    signer::Signer,
 };
 
 /// The parts of a node that the methods ask.
@@ -39,6 +40,8 @@ pub struct Node {
     pub network: Option<NetworkHandle>,
     /// The keys on this machine, if they are to be listed.
     pub keystore: Option<Arc<Keystore>>,
+    /// Has all keys instead of the keystore, if it is there.
+    pub signer: Option<Arc<dyn Signer>>,
     /// What `web3_clientVersion` says.
     pub client_version: String,
     /// What `net_version` says.

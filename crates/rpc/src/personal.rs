@@ -19,7 +19,7 @@ use crate::{
     methods::Table,
     node::Api,
     params::Params,
-    parse,
+    parse, signer,
 };
 
 /// How long a key stays unlocked when nothing is said.
@@ -28,8 +28,9 @@ const LEASE_SECONDS: u64 = 300;
 const LEASE_SECONDS_MAX: u64 = i64::MAX.unsigned_abs() / 1_000_000_000;
 
 pub(crate) fn register(table: &mut Table) {
-    table.light("personal_listAccounts", list_accounts);
-    table.light("personal_listWallets", list_wallets);
+    // A signer may be asked.
+    table.heavy("personal_listAccounts", list_accounts);
+    table.heavy("personal_listWallets", list_wallets);
     table.light("personal_lockAccount", lock_account);
     table.light("personal_ecRecover", recover);
     // A password takes a second of work by itself.
@@ -47,22 +48,17 @@ fn password(raw: &RawValue) -> Result<Zeroizing<String>, String> {
     parse::string(raw).map(Zeroizing::new)
 }
 
-fn accounts(api: &Api) -> Vec<Account> {
-    let keystore = api.node.keystore.as_ref();
-    keystore.map(|keystore| keystore.accounts()).unwrap_or_default()
-}
-
 fn list_accounts(api: &Api, params: &mut Params<'_>) -> Result<Vec<Address>, RpcError> {
     params.end()?;
-    Ok(accounts(api).into_iter().map(|account| account.address).collect())
+    api.accounts()
 }
 
 /// A key file: geth calls each of them a wallet.
 #[derive(Debug, Serialize)]
 struct Wallet {
     url: String,
-    status: &'static str,
-    accounts: [WalletAccount; 1],
+    status: String,
+    accounts: Vec<WalletAccount>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,13 +69,20 @@ struct WalletAccount {
 
 fn list_wallets(api: &Api, params: &mut Params<'_>) -> Result<Vec<Wallet>, RpcError> {
     params.end()?;
+    if let Some(signer) = &api.node.signer {
+        let url = format!("extapi://{}", signer.url());
+        let account = |address| WalletAccount { address, url: url.clone() };
+        let accounts = api.accounts()?.into_iter().map(account).collect();
+        return Ok(vec![Wallet { url: url.clone(), status: signer::status(&**signer), accounts }]);
+    }
     let Some(keystore) = &api.node.keystore else { return Ok(Vec::new()) };
     let now = Instant::now();
     let wallet = |account: Account| {
         let url = format!("keystore://{}", account.path.display());
         let status = if keystore.is_unlocked(account.address, now) { "Unlocked" } else { "Locked" };
         let address = account.address;
-        Wallet { url: url.clone(), status, accounts: [WalletAccount { address, url }] }
+        let accounts = vec![WalletAccount { address, url: url.clone() }];
+        Wallet { url, status: status.to_owned(), accounts }
     };
     Ok(keystore.accounts().into_iter().map(wallet).collect())
 }
@@ -166,7 +169,7 @@ fn sign(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let address = params.required(parse::address)?;
     let password = params.required(password)?;
     params.end()?;
-    let signature = api.sign_hash(address, text_hash(&text), Unlocking::By(&password))?;
+    let signature = api.sign_text(address, &text, Unlocking::By(&password))?;
     Ok(signature_bytes(&signature))
 }
 

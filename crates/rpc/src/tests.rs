@@ -133,6 +133,7 @@ fn node(chain: ChainHandle, pool: Pool) -> Node {
         network: None,
         miner: None,
         keystore: None,
+        signer: None,
         client_version: "Hematite/v0.1.0/linux-amd64".to_owned(),
         network_id: 1337,
         data_directory: "/data".into(),

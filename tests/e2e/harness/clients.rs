@@ -54,6 +54,13 @@ pub(crate) fn terminal(program: &Path, args: &[&str], steps: &Value) -> Value {
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {}", shown(&output)))
 }
 
+/// A signer with a key, which signs with another one when it is told to.
+pub(crate) fn clef(key: &str, other: &str) -> Command {
+    let mut command = Command::new(installed(cache().join("venv/web3-7/bin/python")));
+    command.arg(script("clef.py")).args([key, other]);
+    command
+}
+
 /// The book's notebook, with the book's web3.py 5.9.
 pub(crate) fn notebook(args: &[&str]) -> Value {
     python("web3-5", "notebook.py", args)

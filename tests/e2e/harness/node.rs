@@ -153,10 +153,13 @@ impl Node {
 
     /// The same, with other flags of probes and metrics.
     pub(crate) fn start_with_ops(args: &[&str], ops: &[&str]) -> Self {
-        let mut node = Self::spawn(
-            &[args, ops, &["--http", "--http.port", "0"]].concat(),
-            &["--http.api", "admin,eth,net,web3,txpool"],
-        );
+        Self::start_offering(&[args, ops].concat(), "admin,eth,net,web3,txpool")
+    }
+
+    /// The same, with other namespaces.
+    pub(crate) fn start_offering(args: &[&str], namespaces: &str) -> Self {
+        let http = ["--http", "--http.port", "0", "--http.api", namespaces];
+        let mut node = Self::spawn(args, &http);
         let address = node.wait_for_address("HTTP server started");
         node.rpc = Rpc::new(address);
         node

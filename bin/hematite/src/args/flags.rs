@@ -128,6 +128,9 @@ pub struct AccountArgs {
     /// A file of passwords, one a line
     #[arg(long, value_name = "FILE")]
     pub password: Option<PathBuf>,
+    /// Sign with clef, by its socket or URL, and not with the keystore
+    #[arg(long, value_name = "URL")]
+    pub signer: Option<String>,
     /// Unlock although RPC can be reached over HTTP
     #[arg(long)]
     pub allow_insecure_unlock: Option<bool>,

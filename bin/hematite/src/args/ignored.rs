@@ -1,7 +1,7 @@
 //! Flags of geth 1.9.13 to 1.11.6 that have no effect here. A command line that has them works.
 
 /// Their names, and whether they take a value.
-pub(crate) const IGNORED: [(&str, bool); 124] = [
+pub(crate) const IGNORED: [(&str, bool); 123] = [
     // Disk and memory: the database has one layout, and sizes itself.
     ("datadir.ancient", true),
     ("datadir.minfreedisk", true),
@@ -63,7 +63,6 @@ pub(crate) const IGNORED: [(&str, bool); 124] = [
     ("nousb", false),
     ("usb", false),
     ("pcscdpath", true),
-    ("signer", true),
     // Peers.
     ("bootnodesv5", true),
     ("discovery.dns", true),

@@ -9,6 +9,9 @@ use std::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use tokio::net::UdpSocket;
 
+/// How much may wait to be read, in bytes.
+const RECEIVE_BYTES: usize = 1024 * 1024;
+
 /// One socket, which speaks both families if it is one for IPv6; or one for each family.
 #[derive(Debug, Clone)]
 pub(crate) struct Sockets {
@@ -19,7 +22,9 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// One socket.
     pub(super) async fn together(listen: SocketAddr) -> io::Result<Self> {
-        let socket = Some(Arc::new(UdpSocket::bind(listen).await?));
+        let socket = UdpSocket::bind(listen).await?;
+        widen(&socket);
+        let socket = Some(Arc::new(socket));
         Ok(match listen {
             SocketAddr::V4(_) => Self { v4: socket, v6: None },
             SocketAddr::V6(_) => Self { v4: None, v6: socket },
@@ -92,6 +97,13 @@ impl Sockets {
             }
         };
         socket.send_to(bytes, SocketAddr::new(ip, to.port())).await.map(drop)
+    }
+}
+
+/// Asks for a larger buffer: what comes between two looks waits there. The system gives what it may.
+fn widen(socket: &UdpSocket) {
+    if let Err(error) = sockopt::set_socket_recv_buffer_size(socket, RECEIVE_BYTES) {
+        tracing::debug!(%error, "Kept the size of the socket's buffer");
     }
 }
 

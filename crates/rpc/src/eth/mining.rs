@@ -6,8 +6,8 @@ use primitives::{Address, B256, U256};
 use crate::{convert::Quantity, error::RpcError, methods::Table, node::Api, params::Params, parse};
 
 pub(crate) fn register(table: &mut Table) {
-    table.light("eth_coinbase", coinbase);
-    table.light("eth_etherbase", coinbase);
+    table.heavy("eth_coinbase", coinbase);
+    table.heavy("eth_etherbase", coinbase);
     table.light("eth_mining", mining);
     table.light("eth_hashrate", hashrate);
     table.light("eth_getHashrate", hashrate_number);
@@ -25,10 +25,7 @@ pub(crate) fn register(table: &mut Table) {
 fn coinbase(api: &Api, params: &mut Params<'_>) -> Result<Address, RpcError> {
     params.end()?;
     let chosen = api.node.miner.as_ref().and_then(MinerHandle::beneficiary);
-    let first_key = || {
-        let accounts = api.node.keystore.as_ref()?.accounts();
-        accounts.first().map(|account| account.address)
-    };
+    let first_key = || api.accounts().ok()?.first().copied();
     chosen
         .or_else(first_key)
         .ok_or_else(|| RpcError::refused("etherbase must be explicitly specified"))

@@ -26,6 +26,7 @@ use crate::{
     node::Api,
     params::Params,
     parse,
+    signer::{self, Signer},
 };
 
 pub(crate) fn register(table: &mut Table) {
@@ -33,8 +34,8 @@ pub(crate) fn register(table: &mut Table) {
     table.heavy("eth_signTransaction", sign_transaction);
     table.heavy("eth_fillTransaction", fill_transaction);
     table.heavy("eth_resend", resend);
-    table.light("eth_sign", sign);
-    table.light("eth_pendingTransactions", pending_transactions);
+    table.heavy("eth_sign", sign);
+    table.heavy("eth_pendingTransactions", pending_transactions);
 }
 
 /// How a key is opened for a signature.
@@ -139,11 +140,46 @@ pub(crate) fn text_hash(text: &[u8]) -> B256 {
 }
 
 impl Api {
+    /// Whose keys there are, here or at the signer.
+    pub(crate) fn accounts(&self) -> Result<Vec<Address>, RpcError> {
+        if let Some(signer) = &self.node.signer {
+            return signer::accounts(&**signer);
+        }
+        let accounts = self.node.keystore.as_ref().map(|keystore| keystore.accounts());
+        Ok(accounts.unwrap_or_default().into_iter().map(|account| account.address).collect())
+    }
+
     pub(crate) fn keystore(&self) -> Result<&Arc<Keystore>, RpcError> {
+        if self.node.signer.is_some() {
+            return Err(RpcError::refused("local keystore not used"));
+        }
         self.node.keystore.as_ref().ok_or_else(|| RpcError::refused("unknown account"))
     }
 
-    pub(crate) fn sign_hash(
+    /// The signer that has all keys, if there is one; it does not take passwords.
+    fn signer(&self, unlocking: Unlocking<'_>) -> Result<Option<&dyn Signer>, RpcError> {
+        match (&self.node.signer, unlocking) {
+            (Some(_), Unlocking::By(_)) => {
+                Err(RpcError::refused("password-operations not supported on external signers"))
+            }
+            (signer, _) => Ok(signer.as_deref()),
+        }
+    }
+
+    /// Signs a text that cannot be a transaction (EIP-191).
+    pub(crate) fn sign_text(
+        &self,
+        address: Address,
+        text: &[u8],
+        unlocking: Unlocking<'_>,
+    ) -> Result<Signature, RpcError> {
+        match self.signer(unlocking)? {
+            Some(signer) => signer::sign_text(signer, address, text),
+            None => self.sign_hash(address, text_hash(text), unlocking),
+        }
+    }
+
+    fn sign_hash(
         &self,
         address: Address,
         hash: B256,
@@ -163,6 +199,10 @@ impl Api {
         unsigned: Unsigned,
         unlocking: Unlocking<'_>,
     ) -> Result<Transaction, RpcError> {
+        if let Some(signer) = self.signer(unlocking)? {
+            let chain_id = self.node.chain.view().spec.chain_id;
+            return signer::sign_transaction(signer, from, &unsigned, chain_id);
+        }
         let signature = self.sign_hash(from, unsigned.signature_hash(), unlocking)?;
         Ok(unsigned.into_envelope(signature))
     }
@@ -174,11 +214,11 @@ impl Api {
         mut args: TransactionArgs,
         unlocking: Unlocking<'_>,
     ) -> Result<Transaction, RpcError> {
-        if self
-            .keystore()?
-            .find(args.from)
-            .is_err_and(|error| matches!(error, KeystoreError::NoMatch))
-        {
+        let is_known = match self.signer(unlocking)? {
+            Some(signer) => signer::accounts(signer)?.contains(&args.from),
+            None => !matches!(self.keystore()?.find(args.from), Err(KeystoreError::NoMatch)),
+        };
+        if !is_known {
             return Err(RpcError::refused("unknown account"));
         }
         args.set_defaults(self, view)?;
@@ -205,11 +245,6 @@ impl Api {
         drop(one_at_a_time);
         tracing::debug!(%hash, "Submitted transaction");
         Ok(hash)
-    }
-
-    fn is_own(&self, address: Address) -> bool {
-        let accounts = self.node.keystore.as_ref().map(|keystore| keystore.accounts());
-        accounts.unwrap_or_default().iter().any(|account| account.address == address)
     }
 }
 
@@ -272,7 +307,7 @@ fn sign(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let address = params.required(parse::address)?;
     let text = params.required(parse::bytes)?;
     params.end()?;
-    let signature = api.sign_hash(address, text_hash(&text), Unlocking::Before)?;
+    let signature = api.sign_text(address, &text, Unlocking::Before)?;
     Ok(signature_bytes(&signature))
 }
 
@@ -283,6 +318,7 @@ fn pending_transactions(
 ) -> Result<Vec<RpcTransaction>, RpcError> {
     params.end()?;
     let pending = api.node.pool.pending();
-    let own = pending.iter().filter(|waiting| api.is_own(waiting.sender));
+    let accounts = api.accounts()?;
+    let own = pending.iter().filter(|waiting| accounts.contains(&waiting.sender));
     Ok(own.map(|waiting| RpcTransaction::pooled(&waiting.tx, waiting.sender)).collect())
 }

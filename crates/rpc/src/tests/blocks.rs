@@ -2,7 +2,7 @@ use chain::testing::{BENEFICIARY, BlockOptions, book_forks};
 use primitives::U256;
 use serde_json::{Value, json};
 
-use super::{Fixture, account, london_forks};
+use super::{Fixture, Node, account, london_forks};
 
 fn keys(object: &Value) -> Vec<&str> {
     object.as_object().unwrap().keys().map(String::as_str).collect()
@@ -100,6 +100,20 @@ async fn proof_of_stake_tags_are_not_found() {
         let text = (-32000, format!("{tag} block not found"));
         assert_eq!(fixture.error("eth_getBlockByNumber", json!([tag, false])).await, text);
         assert_eq!(fixture.error("eth_getBalance", json!([account(0).address(), tag])).await, text);
+    }
+}
+
+#[tokio::test]
+async fn what_lies_deep_enough_is_final_where_that_is_asked_for() {
+    let Fixture { api, thread, builder, .. } = Fixture::new(book_forks());
+    let node = Node { finalized_depth: Some(2), ..api.node.clone() };
+    let mut fixture = Fixture::of(node, thread, builder);
+    for number in [0, 0, 0, 1, 2] {
+        for tag in ["safe", "finalized"] {
+            let block = fixture.result("eth_getBlockByNumber", json!([tag, false])).await;
+            assert_eq!(block["number"], format!("{number:#x}"));
+        }
+        fixture.grow(vec![]).await;
     }
 }
 
