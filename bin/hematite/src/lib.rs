@@ -26,5 +26,6 @@ pub mod plain_http;
 pub mod progress;
 pub mod registrar;
 pub mod report;
+pub mod secured;
 pub mod signals;
 mod urls;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tls::Connector;
 use tokio::sync::{mpsc, oneshot};
 
 use self::replies::Expected;
@@ -101,10 +102,14 @@ enum Connection {
 
 impl Client {
     /// Starts the thread that has the sockets.
-    pub(crate) fn start(endpoint: Endpoint, interrupt: Interrupt) -> io::Result<Self> {
+    pub(crate) fn start(
+        endpoint: Endpoint,
+        connector: &Connector,
+        interrupt: Interrupt,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = mpsc::channel(1);
-        let connection = Connection::new(&endpoint);
+        let connection = Connection::new(&endpoint, connector);
         thread::Builder::new()
             .name("console-io".into())
             .spawn(move || runtime.block_on(work(connection, queue)))?;
@@ -159,11 +164,11 @@ async fn work(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
 }
 
 impl Connection {
-    fn new(endpoint: &Endpoint) -> Self {
+    fn new(endpoint: &Endpoint, connector: &Connector) -> Self {
         match endpoint {
             Endpoint::Ipc(path) => Self::Ipc(ipc::Ipc::new(path.clone())),
-            Endpoint::Http(uri) => Self::Http(web::Http::new(uri.clone())),
-            Endpoint::Ws(uri) => Self::Ws(Box::new(web::Ws::new(uri.clone()))),
+            Endpoint::Http(url) => Self::Http(web::Http::new(url.clone(), connector.clone())),
+            Endpoint::Ws(url) => Self::Ws(Box::new(web::Ws::new(url.clone(), connector.clone()))),
         }
     }
 

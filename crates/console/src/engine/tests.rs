@@ -22,7 +22,9 @@ fn with_engine(socket: &Path, work: impl FnOnce(&mut Engine) + Send + 'static) {
     let socket = socket.to_owned();
     let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         let interrupt = Interrupt::default();
-        let client = Client::start(Endpoint::Ipc(socket), interrupt.clone()).expect("a thread");
+        let client =
+            Client::start(Endpoint::Ipc(socket), &tls::Connector::default(), interrupt.clone())
+                .expect("a thread");
         let host = Host::new(client, interrupt.clone(), Path::new("."));
         let mut engine = Engine::new(host, interrupt).expect("our scripts are right");
         let modules = r#"{"eth":"1.0","admin":"1.0","txpool":"1.0","constructor":"1.0"}"#;
