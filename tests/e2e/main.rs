@@ -25,6 +25,7 @@ mod kills;
 mod kills_of_imports;
 mod network;
 mod ops;
+mod secured;
 mod state_sync;
 mod subscriptions;
 mod troubles;
