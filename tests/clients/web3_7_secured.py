@@ -45,7 +45,7 @@ def over_http(url, headers):
 async def over_ws(headers):
     """The chain id, and a head that was subscribed to or not, over WSS."""
     trust = ssl.create_default_context(cafile=authorities)
-    kwargs = {"ssl": trust, "additional_headers": headers}
+    kwargs = {"ssl": trust, "extra_headers": headers}
     async with AsyncWeb3(WebSocketProvider(f"wss://{ws}", websocket_kwargs=kwargs)) as w3:
         subscribed = await w3.eth.subscribe("newHeads")
         return [await w3.eth.chain_id, subscribed.startswith("0x")]

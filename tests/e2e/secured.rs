@@ -200,8 +200,7 @@ fn a_secret_that_everybody_can_read_is_warned_of() {
     let files = Files::new();
     fs::set_permissions(&files.logins, Permissions::from_mode(0o644)).expect("it is ours");
     let args = ["--dev", "--rpc.basicauth", &files.logins, "--rpc.jwtsecret", &files.secret];
-    let node = Node::start(&args);
-    let log = node.stop_well_and_read();
+    let log = Node::start(&args).kill();
     let warned: Vec<_> = log.lines().filter(|line| line.contains("chmod 600")).collect();
     assert_eq!(warned.len(), 1, "{log}");
     assert!(warned[0].contains("--rpc.basicauth") && warned[0].contains(&files.logins), "{log}");

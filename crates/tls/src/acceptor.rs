@@ -19,8 +19,8 @@ use crate::{PemError, Stream, certificates, provider};
 const HANDSHAKE: u8 = 22;
 /// Bytes that are read of whoever does not.
 const PLAIN_BYTES_MAX: usize = 4 * 1024;
-/// What is answered to it, as Go's servers do.
-const PLAIN_ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\ncontent-type: text/plain; \
+/// What is answered to it, in the words of Go's servers.
+const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; \
     charset=utf-8\r\nconnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// Encrypts connections as a server that has a certificate.

@@ -78,7 +78,7 @@ async fn who_speaks_no_tls_is_told_so() {
     assert!(authority.acceptor().accept(server).await.is_err());
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.0 400 ") && answer.contains("an HTTPS server"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("an HTTPS server"), "{answer}");
     let (client, mut server) = pair().await;
     server.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     let error = authority.connector().connect("localhost", client).await.unwrap_err();
