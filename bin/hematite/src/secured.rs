@@ -1,13 +1,7 @@
 //! Files of certificates and secrets: read once, before anything is opened, and each fault named
 //! with its flag and file.
 
-use std::{
-    fmt::Display,
-    fs::File,
-    io::Read,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Display, fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
 use eyre::{Result, eyre};
 use rpc::{Guard, Logins, TokenSecret};
@@ -72,7 +66,7 @@ pub fn connector(authorities: Option<&Path>) -> Result<Connector> {
     Connector::trusting(&pem).map_err(|error| wrong(AUTHORITIES, path, error))
 }
 
-fn acceptor(certificate: &PathBuf, key: &PathBuf) -> Result<Acceptor> {
+fn acceptor(certificate: &Path, key: &Path) -> Result<Acceptor> {
     let chain = read(CERTIFICATE, certificate)?;
     let secret = read_secret(KEY, key)?;
     Acceptor::from_pem(&chain, &secret).map_err(|error| match error {
