@@ -115,7 +115,8 @@ fn our_console_attaches_over_every_transport() {
     node.stop_well();
     let words = ["unable to attach", "geth.ipc", "--datadir", "http://127.0.0.1:8545"];
     fail(&["--datadir", text(&datadir), "attach", "--exec", "1"], 1, &words);
-    fail(&["attach", "https://localhost:1"], 2, &["TLS"]);
+    fail(&["attach", "https://localhost:1", "--exec", "1"], 1, &["unable to attach"]);
+    fail(&["attach", "stdio://"], 2, &["https", "wss"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use primitives::{Header, SealedBlock, TotalDifficulty, U256};
 use serde_json::{Value, json};
 use tokio::{
+    runtime::Runtime,
     sync::{mpsc, watch},
     task::JoinSet,
 };
@@ -20,6 +21,7 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
+    branches::write,
     clients,
     geth::Geth,
     node::{ALONE, Node, fail, hematite},
@@ -136,6 +138,53 @@ fn our_node_reports_its_blocks_to_our_dashboard() {
     node.stop_well();
     dashboard.wait_for("dev-0", TIME_MAX, |shown| shown["connected"] == false);
     dashboard.node.stop_well();
+}
+
+/// A place where everything that comes is decrypted and passed on, for as long as the runtime lives.
+fn behind_tls(to: u16, acceptor: tls::Acceptor) -> (Runtime, u16) {
+    let runtime = Runtime::new().expect("a runtime");
+    let listening = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = runtime.block_on(listening).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let passing = async move {
+        let mut connections = JoinSet::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            connections.spawn(async move {
+                let mut outside = acceptor.accept(socket).await?;
+                let mut inside = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await?;
+                tokio::io::copy_bidirectional(&mut outside, &mut inside).await
+            });
+        }
+    };
+    drop(runtime.spawn(passing));
+    (runtime, port)
+}
+
+#[test]
+fn a_node_reports_to_a_dashboard_behind_tls_that_it_trusts() {
+    let mut dashboard = Dashboard::start();
+    let authority = tls::testing::Authority::new();
+    let (_runtime, port) = behind_tls(dashboard.port, authority.acceptor());
+    let folder = tempfile::tempdir().expect("a folder");
+    let trusted = write(folder.path(), "ca.pem", authority.pem());
+    let strange = write(folder.path(), "other.pem", tls::testing::Authority::new().pem());
+    let flag = |name: &str| format!("--ethstats={name}:{SECRET}@wss://localhost:{port}");
+    let node = Node::start(&["--dev", &flag("dev-0"), "--tls.cafile", &trusted]);
+    dashboard.wait_for("dev-0", TIME_MAX, |shown| shown["block"]["number"] == 0);
+    let mut other = Node::start(&["--dev", &flag("dev-1"), "--tls.cafile", &strange]);
+    let words = "Could not report to the dashboard";
+    other.wait("it says so", TIME_MAX, |node| node.logged(words).is_some());
+    let said = other.logged(words).expect("it was logged");
+    assert!(
+        said.contains("nobody that is trusted here") && said.contains("--tls.cafile"),
+        "{said}"
+    );
+    assert_eq!(dashboard.reporter("dev-1"), Value::Null);
+    for node in [node, other] {
+        let log = node.stop_well_and_read();
+        assert!(!log.contains(SECRET), "{log}");
+    }
 }
 
 #[test]
@@ -303,7 +352,8 @@ fn report(
         processor: "amd64".into(),
     };
     let trouble = watch::Sender::new(None);
-    let config = ReporterConfig { target, identity, reports, history, trouble };
+    let connector = tls::Connector::default();
+    let config = ReporterConfig { target, connector, identity, reports, history, trouble };
     tasks.spawn(ethstats::report(config, shutdown.clone()));
     sender
 }

@@ -26,6 +26,7 @@ mod kills_of_imports;
 mod network;
 mod notices;
 mod ops;
+mod secured;
 mod state_sync;
 mod subscriptions;
 mod traces;

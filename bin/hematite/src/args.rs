@@ -273,7 +273,8 @@ pub struct DumpArgs {
 /// How to attach.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AttachArgs {
-    /// A socket's path, or a URL: http or ws; the data directory's socket by default
+    /// A socket's path, or a URL: http, https, ws or wss, with user:password@ before the host if need
+    /// be; the data directory's socket by default
     pub endpoint: Option<String>,
     /// How the console behaves.
     #[command(flatten)]

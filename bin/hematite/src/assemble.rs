@@ -28,7 +28,9 @@ use crate::{
     dashboard, datasets, ethstats, logging, network, notify,
     open::{engine, is_rolled_back, node_default, open_chain},
     ops::{self, Ops},
-    registrar, report, signals, signer,
+    registrar, report,
+    secured::Secured,
+    signals, signer,
 };
 
 /// How long the parts may take to stop, once nobody sends requests any more: with the time before
@@ -168,9 +170,12 @@ struct Core {
     keystore: Arc<Keystore>,
     signer: Option<Arc<dyn rpc::Signer>>,
     is_rolled_back: bool,
+    secured: Secured,
 }
 
 async fn open(config: &Config) -> Result<(Core, ChainThread)> {
+    // Before the database, whose opening can take long.
+    let secured = Secured::load(&config.doors, config.authorities.as_deref())?;
     let importer = {
         let config = config.clone();
         let opening = move || open_chain(&config, node_default(&config));
@@ -179,8 +184,8 @@ async fn open(config: &Config) -> Result<(Core, ChainThread)> {
     let is_rolled_back = is_rolled_back(&importer);
     let engine = engine(config);
     let signer = {
-        let accounts = config.accounts.clone();
-        let connecting = move || signer::connect(&accounts);
+        let (accounts, connector) = (config.accounts.clone(), secured.connector.clone());
+        let connecting = move || signer::connect(&accounts, &connector);
         tokio::task::spawn_blocking(connecting).await.wrap_err("reaching the signer panicked")??
     };
     let keystore = Arc::new(Keystore::open(&config.paths.keystore)?);
@@ -189,7 +194,7 @@ async fn open(config: &Config) -> Result<(Core, ChainThread)> {
         account::unlock_at_start(config, &keystore)?;
     }
     let (chain, thread) = chain::spawn(importer).wrap_err("cannot start the chain's thread")?;
-    Ok((Core { chain, engine, keystore, signer, is_rolled_back }, thread))
+    Ok((Core { chain, engine, keystore, signer, is_rolled_back, secured }, thread))
 }
 
 async fn start(
@@ -200,7 +205,7 @@ async fn start(
     phases: &Phases,
 ) -> Result<Node> {
     let Phases { shutdown, halt, .. } = phases;
-    let Core { chain, engine, keystore, signer, is_rolled_back } = core;
+    let Core { chain, engine, keystore, signer, is_rolled_back, secured } = core;
     let pool = {
         let (config, chain) = (pool_config(config), chain.clone());
         let opening = move || Pool::new(config, chain);
@@ -240,13 +245,14 @@ async fn start(
         network: network.clone(),
         ops: ops.clone(),
     };
-    ethstats::start(config, (told, trouble), id, tasks, halt)?;
+    ethstats::start(config, (told, trouble), secured.connector.clone(), id, tasks, halt)?;
     let parts = (&chain, &pool, rpc_engine);
     let rpc = rpc_node(config, parts, (miner.clone(), network.clone()), (keystore, signer));
-    let server = listen(config, rpc, shutdown).await?;
+    let server = listen(config, &secured, rpc, shutdown).await?;
     let http = server.http_address();
     if let Some(address) = http.filter(|_| config.http.as_ref().is_some_and(|http| http.explorer)) {
-        tracing::info!(url = format_args!("http://{address}/explorer/"), "Explorer is served");
+        let scheme = if secured.tls.is_some() { "https" } else { "http" };
+        tracing::info!(url = format_args!("{scheme}://{address}/explorer/"), "Explorer is served");
     }
     let journal = journal_config(config).map(|journal| journal.path);
     Ok(Node { chain, http, miner, server: Some(server), network, mined, journal })
@@ -289,10 +295,11 @@ async fn expire_leases(keystore: Arc<Keystore>, shutdown: CancellationToken) -> 
 
 async fn listen(
     config: &Config,
+    secured: &Secured,
     node: rpc::Node,
     shutdown: &CancellationToken,
 ) -> Result<RpcServer> {
-    let mut rpc_config = rpc_config(config)?;
+    let mut rpc_config = rpc_config(config, secured)?;
     let started = RpcServer::start(rpc_config.clone(), node.clone(), shutdown.clone()).await;
     let started = match started {
         // A node that leaves nothing behind has no place of its own for the socket.
@@ -542,7 +549,7 @@ fn rpc_node(
     }
 }
 
-fn rpc_config(config: &Config) -> Result<RpcConfig> {
+fn rpc_config(config: &Config, secured: &Secured) -> Result<RpcConfig> {
     let http = config.http.as_ref().map(|http| {
         let hosts = match &http.vhosts {
             config::Vhosts::Cluster { namespace } => rpc::Hosts::cluster(namespace.as_deref()),
@@ -563,6 +570,8 @@ fn rpc_config(config: &Config) -> Result<RpcConfig> {
         http: http.transpose()?,
         ws: ws.transpose()?,
         ipc: ipc_path(config),
+        guard: secured.guard.clone(),
+        tls: secured.tls.clone(),
         ..RpcConfig::default()
     })
 }

@@ -16,7 +16,7 @@ use primitives::ChainSpec;
 
 pub use self::{
     node::{Ethash, Mining, Network, Pool},
-    rpc::{GasPrice, Http, RpcLimits, Vhosts, Ws},
+    rpc::{Doors, GasPrice, Http, RpcLimits, Vhosts, Ws},
 };
 use crate::{
     args::{
@@ -72,6 +72,10 @@ pub struct Config {
     pub http: Option<Http>,
     /// JSON-RPC over WebSocket, if it is served.
     pub ws: Option<Ws>,
+    /// What HTTP and WebSocket are encrypted with, and who may ask there.
+    pub doors: Doors,
+    /// Whom this node trusts at `https` and `wss`; `None` are the system's authorities.
+    pub authorities: Option<PathBuf>,
     /// Limits of JSON-RPC.
     pub rpc: RpcLimits,
     /// What `eth_gasPrice` answers.
@@ -201,6 +205,8 @@ impl TryFrom<&Invocation> for Config {
         let mining = node::mining(miner, *personality, chain.role, dev.is_some())?;
         let expand = |path: &Path| expand(path, surroundings);
         let pool = node::pool(pool, &paths, &expand)?;
+        let doors = rpc::doors(rpc, http_config.as_ref(), &expand)?;
+        let authorities = given(&network.tls_cafile).map(|path| expand(path));
         let network = node::network(network, chain.role, &expand)?;
         let (ops_addr, geth_metrics) = ops_addresses(ops);
         Ok(Self {
@@ -219,6 +225,8 @@ impl TryFrom<&Invocation> for Config {
             pool,
             http: http_config,
             ws: ws_config,
+            doors,
+            authorities,
             rpc: rpc_limits,
             gas_price: rpc::gas_price(gas_price)?,
             log: log_config(log),

@@ -52,6 +52,7 @@ pub(crate) struct Parts {
 pub(crate) fn start(
     config: &Config,
     (parts, trouble): (Parts, watch::Sender<Option<String>>),
+    connector: tls::Connector,
     network_id: u64,
     tasks: &mut JoinSet<Result<()>>,
     shutdown: &CancellationToken,
@@ -71,7 +72,7 @@ pub(crate) fn start(
     };
     let (sender, reports) = mpsc::channel(REPORTS_MAX);
     let (history, questions) = mpsc::channel(QUESTIONS_MAX);
-    let reporter = ReporterConfig { target, identity, reports, history, trouble };
+    let reporter = ReporterConfig { target, connector, identity, reports, history, trouble };
     let token = shutdown.clone();
     tasks.spawn(async move {
         ethstats::report(reporter, token).await;

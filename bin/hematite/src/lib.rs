@@ -26,6 +26,7 @@ pub mod plain_http;
 pub mod progress;
 pub mod registrar;
 pub mod report;
+pub mod secured;
 pub mod signals;
 mod signer;
 mod urls;

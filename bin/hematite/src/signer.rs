@@ -9,6 +9,7 @@ use console::{Client, Endpoint, Interrupt};
 use eyre::{Result, WrapErr, ensure, eyre};
 use rpc::Signer;
 use serde_json::{Value, json};
+use tls::Connector;
 
 use crate::config::Accounts;
 
@@ -27,14 +28,17 @@ struct Clef {
 /// # Errors
 ///
 /// When it is not there or speaks something else, and when keys of this machine shall be unlocked.
-pub(crate) fn connect(accounts: &Accounts) -> Result<Option<Arc<dyn Signer>>> {
+pub(crate) fn connect(
+    accounts: &Accounts,
+    connector: &Connector,
+) -> Result<Option<Arc<dyn Signer>>> {
     let Some(url) = &accounts.signer else { return Ok(None) };
     ensure!(
         accounts.unlock.is_empty(),
         "--unlock opens keys of the keystore, which --signer replaces; give one of them only"
     );
     let endpoint = Endpoint::parse(url).wrap_err("--signer")?;
-    let client = Client::start(endpoint, Interrupt::default(), ANSWER_PERIOD_MAX)?;
+    let client = Client::start(endpoint, connector, Interrupt::default(), ANSWER_PERIOD_MAX)?;
     let clef = Clef { url: url.clone(), client: Mutex::new(client) };
     let version = clef.request("account_version", json!([])).map_err(|error| {
         eyre!("{error}; is clef running (clef --http), and is {url} the place it listens at?")

@@ -16,6 +16,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tls::Connector;
 use tokio::sync::{mpsc, oneshot};
 
 use self::replies::Expected;
@@ -107,12 +108,13 @@ impl Client {
     /// When the system gives no thread.
     pub fn start(
         endpoint: Endpoint,
+        connector: &Connector,
         interrupt: Interrupt,
         reply_time_max: Duration,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = mpsc::channel(1);
-        let connection = Connection::new(&endpoint);
+        let connection = Connection::new(&endpoint, connector);
         thread::Builder::new()
             .name("console-io".into())
             .spawn(move || runtime.block_on(work(connection, queue, reply_time_max)))?;
@@ -175,11 +177,11 @@ async fn work(
 }
 
 impl Connection {
-    fn new(endpoint: &Endpoint) -> Self {
+    fn new(endpoint: &Endpoint, connector: &Connector) -> Self {
         match endpoint {
             Endpoint::Ipc(path) => Self::Ipc(ipc::Ipc::new(path.clone())),
-            Endpoint::Http(uri) => Self::Http(web::Http::new(uri.clone())),
-            Endpoint::Ws(uri) => Self::Ws(Box::new(web::Ws::new(uri.clone()))),
+            Endpoint::Http(url) => Self::Http(web::Http::new(url.clone(), connector.clone())),
+            Endpoint::Ws(url) => Self::Ws(Box::new(web::Ws::new(url.clone(), connector.clone()))),
         }
     }
 

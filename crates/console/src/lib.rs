@@ -29,7 +29,7 @@ use std::{io, path::PathBuf};
 
 use client::REPLY_TIME_MAX;
 pub use client::{Client, RequestError};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Url};
 pub use interrupt::{Interrupt, Interrupted};
 use rustix::termios::{self, OptionalActions, Termios};
 use session::{Failure, Session};
@@ -40,6 +40,8 @@ use tokio::sync::oneshot;
 pub struct Options {
     /// The node.
     pub endpoint: Endpoint,
+    /// Whom `https` and `wss` trust.
+    pub connector: tls::Connector,
     /// What is done before the console ends.
     pub task: Task,
     /// Scripts that run first.
@@ -114,6 +116,7 @@ impl Options {
     pub fn new(endpoint: Endpoint, task: Task) -> Self {
         Self {
             endpoint,
+            connector: tls::Connector::default(),
             task,
             preload: Vec::new(),
             script_directory: PathBuf::from("."),
@@ -133,7 +136,8 @@ impl Console {
         let interrupt = Interrupt::default();
         let terminal = termios::tcgetattr(io::stdin()).ok();
         let (tell, finished) = oneshot::channel();
-        let client = Client::start(options.endpoint.clone(), interrupt.clone(), REPLY_TIME_MAX)
+        let endpoint = options.endpoint.clone();
+        let client = Client::start(endpoint, &options.connector, interrupt.clone(), REPLY_TIME_MAX)
             .map_err(ConsoleError::Thread)?;
         let session = Session::start(client, interrupt.clone(), &options.script_directory)
             .map_err(ConsoleError::Thread)?;

@@ -14,11 +14,6 @@ pub enum TargetError {
     /// The name is too long.
     #[error("invalid netstats url: the node's name has more than {NAME_BYTES_MAX} bytes")]
     Name,
-    /// It asks for TLS.
-    #[error(
-        "invalid netstats url: \"{0}\": wss is not in this build; give host:port or ws://host:port"
-    )]
-    Tls(String),
 }
 
 /// Whom to report to, as whom.
@@ -27,6 +22,7 @@ pub struct Target {
     name: String,
     secret: String,
     host: String,
+    is_encrypted: bool,
 }
 
 impl Target {
@@ -45,7 +41,14 @@ impl Target {
     /// Where reports go.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("ws://{}/api", self.host)
+        let scheme = if self.is_encrypted { "wss" } else { "ws" };
+        format!("{scheme}://{}/api", self.host)
+    }
+
+    /// Whether the dashboard is behind TLS.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
     pub(crate) fn secret(&self) -> &str {
@@ -54,9 +57,24 @@ impl Target {
 
     /// Host and port to connect to.
     pub(crate) fn address(&self) -> String {
-        let after_brackets =
-            self.host.rsplit_once(']').map_or(self.host.as_str(), |(_, rest)| rest);
-        if after_brackets.contains(':') { self.host.clone() } else { format!("{}:80", self.host) }
+        let (_, port) = self.parts();
+        if !port.is_empty() {
+            return self.host.clone();
+        }
+        format!("{}:{}", self.host, if self.is_encrypted { 443 } else { 80 })
+    }
+
+    /// The host alone, as its certificate has it.
+    pub(crate) fn server_name(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The host without brackets, and what follows it.
+    fn parts(&self) -> (&str, &str) {
+        match self.host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+            Some(parts) => parts,
+            None => self.host.split_at(self.host.find(':').unwrap_or(self.host.len())),
+        }
     }
 }
 
@@ -79,10 +97,11 @@ impl FromStr for Target {
         let wrong = || TargetError::Form(masked(text));
         let (login, host) = text.rsplit_once('@').ok_or_else(wrong)?;
         let (name, secret) = login.rsplit_once(':').unwrap_or((login, ""));
-        if host.starts_with("wss://") {
-            return Err(TargetError::Tls(masked(text)));
-        }
-        let host = host.strip_prefix("ws://").unwrap_or(host).trim_end_matches('/');
+        let (host, is_encrypted) = match host.strip_prefix("wss://") {
+            Some(host) => (host, true),
+            None => (host.strip_prefix("ws://").unwrap_or(host), false),
+        };
+        let host = host.trim_end_matches('/');
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
         if name.is_empty() || host.is_empty() || !host.bytes().all(is_host) {
             return Err(wrong());
@@ -90,7 +109,7 @@ impl FromStr for Target {
         if name.len() > NAME_BYTES_MAX {
             return Err(TargetError::Name);
         }
-        Ok(Self { name: name.into(), secret: secret.into(), host: host.into() })
+        Ok(Self { name: name.into(), secret: secret.into(), host: host.into(), is_encrypted })
     }
 }
 
@@ -125,10 +144,17 @@ mod tests {
             ("node@[::1]:3000", "node", "", "[::1]:3000"),
             ("node:@host", "node", "", "host:80"),
             ("node:s@[::1]", "node", "s", "[::1]:80"),
+            ("node:s@wss://[::1]", "node", "s", "[::1]:443"),
+            ("node:s@wss://host", "node", "s", "host:443"),
+            ("node:s@wss://host:1/", "node", "s", "host:1"),
         ] {
             let target: Target = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((target.name(), target.secret()), (name, secret), "{text}");
             assert_eq!(target.address(), address, "{text}");
+            let scheme = if text.contains("wss://") { "wss://" } else { "ws://" };
+            assert!(target.url().starts_with(scheme), "{text}");
+            let name = address.rsplit_once(':').unwrap().0.trim_matches(['[', ']']);
+            assert_eq!(target.server_name(), name, "{text}");
         }
     }
 
@@ -145,8 +171,6 @@ mod tests {
         assert_eq!(long.parse::<Target>(), Err(TargetError::Name));
         let longest = format!("{}:s@h", "x".repeat(NAME_BYTES_MAX));
         assert!(longest.parse::<Target>().is_ok());
-        let error = "a:hidden@wss://h".parse::<Target>().unwrap_err();
-        assert_eq!(error, TargetError::Tls("a:***@wss://h".into()));
         let shown = format!("{:?}", "a:hidden@h".parse::<Target>().unwrap());
         assert!(!shown.contains("hidden"), "{shown}");
     }

@@ -39,6 +39,8 @@ pub(crate) fn register(table: &mut Table) {
 #[derive(Debug)]
 pub(crate) struct Doors {
     interface: Interface,
+    /// Encrypts all of them, those too that are opened later.
+    tls: Option<tls::Acceptor>,
     shutdown: CancellationToken,
     open: Mutex<Open>,
 }
@@ -59,8 +61,12 @@ struct Opened {
 
 impl Doors {
     /// Nothing is open yet; what will be closes with the token.
-    pub(crate) fn new(interface: Interface, shutdown: CancellationToken) -> Self {
-        Self { interface, shutdown, open: Mutex::default() }
+    pub(crate) fn new(
+        interface: Interface,
+        tls: Option<tls::Acceptor>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { interface, tls, shutdown, open: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -111,16 +117,18 @@ impl Doors {
     fn open_http(&self, http: HttpConfig, same: Option<WsConfig>) -> io::Result<()> {
         let listener = bind(http.address)?;
         let address = listener.local_addr()?;
-        tracing::info!(%address, "HTTP server started");
+        let (tls, auth) = (self.tls.is_some(), !self.interface.is_open());
+        tracing::info!(%address, tls, auth, "HTTP server started");
         let websocket = same.map(|ws| self.interface.websocket(ws));
         let is_shared = websocket.is_some();
-        let door = Door { http: Some(self.interface.http(http)), websocket };
+        let tls = self.tls.clone();
+        let door = Door { http: Some(self.interface.http(http)), websocket, tls };
         let stop = Some(self.serve(listener, door));
         let mut open = self.lock();
         open.http = Some(Opened { address, stop });
         if is_shared {
             open.ws = Some(Opened { address, stop: None });
-            tracing::info!(url = format!("ws://{address}"), "WebSocket enabled");
+            self.tell_of_websocket(address);
         }
         Ok(())
     }
@@ -128,11 +136,18 @@ impl Doors {
     fn open_ws(&self, ws: WsConfig) -> io::Result<()> {
         let listener = bind(ws.address)?;
         let address = listener.local_addr()?;
-        tracing::info!(url = format!("ws://{address}"), "WebSocket enabled");
-        let door = Door { http: None, websocket: Some(self.interface.websocket(ws)) };
+        self.tell_of_websocket(address);
+        let (websocket, tls) = (Some(self.interface.websocket(ws)), self.tls.clone());
+        let door = Door { http: None, websocket, tls };
         let stop = Some(self.serve(listener, door));
         self.lock().ws = Some(Opened { address, stop });
         Ok(())
+    }
+
+    fn tell_of_websocket(&self, address: SocketAddr) {
+        let (scheme, auth) =
+            (if self.tls.is_some() { "wss" } else { "ws" }, !self.interface.is_open());
+        tracing::info!(url = format!("{scheme}://{address}"), auth, "WebSocket enabled");
     }
 
     fn serve(&self, listener: tokio::net::TcpListener, door: Door) -> CancellationToken {

@@ -12,7 +12,8 @@ use crate::{
     methods::{self, NAMESPACES},
     node::Api,
     server::{
-        BODIES_BYTES_MAX, HttpService, Origins, ServerLimits, SessionService, WebSocketService,
+        BODIES_BYTES_MAX, Guard, HttpService, Origins, ServerLimits, SessionService,
+        WebSocketService,
     },
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Interface {
     feed: Arc<Feed>,
     bodies: Arc<Budget>,
     limits: ServerLimits,
+    /// Who may ask where others than the operator can.
+    guard: Guard,
     /// For the methods that open and close them.
     doors: Weak<Doors>,
     /// Without methods; it holds what all dispatchers share.
@@ -40,6 +43,7 @@ impl Interface {
         node: Node,
         limits: ServerLimits,
         dispatch: DispatchLimits,
+        guard: Guard,
         doors: Weak<Doors>,
     ) -> Self {
         let feed = Feed::new(node.chain.clone(), node.pool.clone(), node.network.clone());
@@ -51,6 +55,7 @@ impl Interface {
             feed: Arc::new(feed),
             bodies: Arc::new(Budget::new(BODIES_BYTES_MAX)),
             limits,
+            guard,
             doors,
             dispatcher: Dispatcher::new(Methods::default(), dispatch),
         }
@@ -59,6 +64,11 @@ impl Interface {
     /// How much connections may cost.
     pub(crate) const fn limits(&self) -> ServerLimits {
         self.limits
+    }
+
+    /// Whether everybody may ask.
+    pub(crate) fn is_open(&self) -> bool {
+        self.guard.is_open()
     }
 
     /// What subscribers are told.
@@ -71,7 +81,8 @@ impl Interface {
         let dispatcher = Arc::new(self.dispatcher(modules, "HTTP"));
         let bodies = Arc::clone(&self.bodies);
         let body_bytes = self.limits.body_bytes;
-        HttpService { dispatcher, hosts, origins, prefix, body_bytes, bodies, explorer }
+        let guard = self.guard.clone();
+        HttpService { dispatcher, guard, hosts, origins, prefix, body_bytes, bodies, explorer }
     }
 
     pub(crate) fn websocket(&self, config: WsConfig) -> WebSocketService {
@@ -79,6 +90,7 @@ impl Interface {
         let machine = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
         WebSocketService {
             sessions: self.sessions(modules, "WebSocket"),
+            guard: self.guard.clone(),
             origins: Origins::new(&origins, &machine),
             prefix,
         }

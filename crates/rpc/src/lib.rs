@@ -56,7 +56,10 @@ use interface::Interface;
 pub use methods::NAMESPACES;
 pub use node::{LogChange, LogLevels, Node};
 use server::IpcListener;
-pub use server::{Hosts, IpcError, ServerLimits, SessionLimits};
+pub use server::{
+    Guard, Hosts, IpcError, Logins, LoginsError, ServerLimits, SessionLimits, TokenSecret,
+    TokenSecretError,
+};
 pub use signer::Signer;
 
 /// What HTTP and WebSocket expose when nothing else is said.
@@ -71,6 +74,10 @@ pub struct RpcConfig {
     pub ws: Option<WsConfig>,
     /// The file of the local socket, where everything is exposed; `None` is none.
     pub ipc: Option<PathBuf>,
+    /// Who may ask over HTTP and WebSocket; everybody, if nothing is said.
+    pub guard: Guard,
+    /// Encrypts HTTP and WebSocket; `None` leaves them in clear.
+    pub tls: Option<tls::Acceptor>,
     /// How much connections may cost.
     pub server: ServerLimits,
     /// How much requests may cost.
@@ -168,14 +175,15 @@ impl RpcServer {
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
         metrics::describe();
-        let RpcConfig { http, ws, ipc, server: limits, dispatch } = config;
+        let RpcConfig { http, ws, ipc, guard, tls, server: limits, dispatch } = config;
         // First, because only this one tells whether another node is there.
         let ipc = match ipc {
             Some(path) => Some(IpcListener::bind(&path).await?),
             None => None,
         };
         let doors = Arc::new_cyclic(|doors| {
-            Doors::new(Interface::new(node, limits, dispatch, doors.clone()), shutdown)
+            let interface = Interface::new(node, limits, dispatch, guard, doors.clone());
+            Doors::new(interface, tls, shutdown)
         });
         doors.open(http, ws, ipc, NAMESPACES.map(str::to_owned).to_vec())?;
         Ok(Self { doors })

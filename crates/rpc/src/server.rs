@@ -7,6 +7,7 @@
 mod deadline;
 mod explorer;
 mod framing;
+mod guard;
 mod hosts;
 mod http;
 mod ipc;
@@ -38,6 +39,9 @@ pub use deadline::{
 use deadline::{Watch, Watched};
 pub use framing::MESSAGE_BYTES_MAX;
 use framing::{Frames, Framing, Values};
+pub use guard::{
+    Guard, LOGINS_MAX, Logins, LoginsError, TOKEN_SECONDS_MAX, TokenSecret, TokenSecretError,
+};
 pub use hosts::Hosts;
 pub(crate) use http::HttpService;
 pub use http::{BODIES_BYTES_MAX, BODY_BYTES_MAX};
@@ -91,6 +95,8 @@ impl Default for ServerLimits {
 pub(crate) struct Door {
     pub(crate) http: Option<HttpService>,
     pub(crate) websocket: Option<WebSocketService>,
+    /// Encrypts all of it; `None` leaves it in clear.
+    pub(crate) tls: Option<tls::Acceptor>,
 }
 
 /// Where connections come from, and what is spoken there.
@@ -195,7 +201,7 @@ async fn serve_connection(accepted: Accepted, limits: ServerLimits, shutdown: Ca
             http_connection(socket, &door, limits.deadlines, &turned, &shutdown).await;
             let (Some(upgrade), Some(websocket)) = (turned.take(), &door.websocket) else { return };
             let Ok(upgraded) = upgrade.await else { return };
-            let parts = upgraded.downcast::<TokioIo<Watched<TcpStream>>>();
+            let parts = upgraded.downcast::<TokioIo<Watched<tls::Stream>>>();
             let Ok(parts) = parts else { unreachable!("every connection is made of this") };
             let (socket, input) = (parts.io.into_inner().socket, parts.read_buf.to_vec());
             let framing = Framing::WebSocket(Frames::new(message_bytes));
@@ -218,6 +224,19 @@ async fn http_connection(
         tracing::debug!(%error, "Could not set TCP_NODELAY");
     }
     let watch = Watch::new(deadlines);
+    // Agreeing on encryption takes of the first headers' time: who is slow in it is slow in those.
+    let opened = tokio::select! {
+        opened = open(socket, door.tls.as_ref()) => opened,
+        () = watch.expired() => Err(io::ErrorKind::TimedOut.into()),
+        () = shutdown.cancelled() => return,
+    };
+    let socket = match opened {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::trace!(%error, "Could not agree on encryption");
+            return;
+        }
+    };
     let io = TokioIo::new(Watched { socket, watch: watch.clone() });
     let requests = {
         let (door, watch, turned) = (Arc::clone(door), watch.clone(), turned.clone());
@@ -247,6 +266,13 @@ async fn http_connection(
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+async fn open(socket: TcpStream, tls: Option<&tls::Acceptor>) -> io::Result<tls::Stream> {
+    match tls {
+        Some(tls) => tls.accept(socket).await,
+        None => Ok(socket.into()),
     }
 }
 

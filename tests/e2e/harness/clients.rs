@@ -76,6 +76,11 @@ pub(crate) fn web3_7(args: &[&str]) -> Value {
     python("web3-7", "web3_7.py", args)
 }
 
+/// A node behind TLS that wants a secret, with today's web3.py.
+pub(crate) fn web3_7_secured(args: &[&str]) -> Value {
+    python("web3-7", "web3_7_secured.py", args)
+}
+
 /// WebSocket and IPC with web3.py 5.9.
 pub(crate) fn web3_5_transports(args: &[&str]) -> Value {
     python("web3-5", "web3_5_transports.py", args)

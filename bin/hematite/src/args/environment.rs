@@ -9,7 +9,7 @@ use super::argv::{Layer, Source, Table};
 /// Flags whose value is a secret: `HEMATITE_<FLAG>_FILE` names a file that holds it.
 const SECRETS: [&str; 2] = ["ethstats", "nodekeyhex"];
 /// Flags whose value is a file of secrets: `HEMATITE_<FLAG>_FILE` is another name of the flag.
-const SECRET_FILES: [&str; 2] = ["password", "nodekey"];
+const SECRET_FILES: [&str; 4] = ["password", "nodekey", "rpc.jwtsecret", "rpc.basicauth"];
 
 /// What surrounds the process, as far as it means something. Read once, at the start.
 #[derive(Clone, Default)]

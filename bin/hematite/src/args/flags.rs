@@ -176,9 +176,13 @@ pub struct NetworkArgs {
     /// Talk to these networks only, by comma
     #[arg(long, value_name = "CIDRS")]
     pub netrestrict: Option<String>,
-    /// Report to a dashboard: name:secret@host:port
+    /// Report to a dashboard: name:secret@host:port, or name:secret@wss://host:port
     #[arg(long, value_name = "URL")]
     pub ethstats: Option<SecretText>,
+    /// PEM file of the only authorities to trust at https and wss, in attach and --ethstats [the
+    /// system's]
+    #[arg(long = "tls.cafile", value_name = "FILE")]
+    pub tls_cafile: Option<PathBuf>,
 }
 
 /// Mining.
@@ -347,10 +351,25 @@ pub struct IpcArgs {
     pub ipcpath: Option<PathBuf>,
 }
 
-/// Limits of JSON-RPC.
+/// Who may use JSON-RPC over HTTP and WebSocket, and how much.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "RPC")]
 pub struct RpcArgs {
+    /// Serve HTTP and WebSocket over TLS, with the certificate of this PEM file; clients then use
+    /// https and wss
+    #[arg(long = "rpc.tls.cert", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, as a PEM file without a password
+    #[arg(long = "rpc.tls.key", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Answer HTTP and WebSocket only with a token (JWT, HS256) made with this file's secret, 64 hex
+    /// digits as in geth
+    #[arg(long = "rpc.jwtsecret", value_name = "FILE")]
+    pub jwt_secret: Option<PathBuf>,
+    /// Answer HTTP and WebSocket only with a user and password of this file, user:password a line;
+    /// with --rpc.jwtsecret either will do
+    #[arg(long = "rpc.basicauth", value_name = "FILE")]
+    pub basic_auth: Option<PathBuf>,
     /// Most gas of eth_call and eth_estimateGas; 0 is no limit [50000000]
     #[arg(long = "rpc.gascap", value_name = "GAS", value_parser = integer)]
     pub gas_cap: Option<u64>,

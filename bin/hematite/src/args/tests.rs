@@ -269,6 +269,8 @@ fn reads_secrets_from_files_that_variables_name() {
     fs::write(&file, "node:secret@host\n").unwrap();
     let file = file.to_str().unwrap();
     let variables = [("HEMATITE_ETHSTATS_FILE", file), ("HEMATITE_PASSWORD_FILE", file)];
+    let node = parse_with("hematite", &[("HEMATITE_RPC_JWTSECRET_FILE", file)]).unwrap().node;
+    assert_eq!(node.rpc.jwt_secret, Some(file.into()));
     let node = parse_with("hematite", &variables).unwrap().node;
     assert_eq!(node.network.ethstats.as_ref().unwrap().expose(), "node:secret@host");
     assert_eq!(node.accounts.password, Some(file.into()));

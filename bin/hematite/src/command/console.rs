@@ -11,6 +11,7 @@ use crate::{
     assemble,
     config::Config,
     exit::UsageError,
+    secured,
 };
 
 /// Talks to a running node.
@@ -23,7 +24,8 @@ pub fn attach(config: &Config, args: &AttachArgs) -> Result<()> {
         Some(text) => Endpoint::parse(text).map_err(usage)?,
         None => own_endpoint(config)?,
     };
-    let options = options(config, &args.console, endpoint);
+    let mut options = options(config, &args.console, endpoint);
+    options.connector = secured::connector(config.authorities.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -164,6 +164,19 @@ impl Config {
             flags.list("ws.origins", &ws.origins);
             flags.set("ws.rpcprefix", ws.prefix.as_str());
         }
+        if let Some((certificate, key)) = &self.doors.tls {
+            flags.path("rpc.tls.cert", certificate);
+            flags.path("rpc.tls.key", key);
+        }
+        for (name, path) in [
+            ("rpc.jwtsecret", &self.doors.jwt_secret),
+            ("rpc.basicauth", &self.doors.basic_auth),
+            ("tls.cafile", &self.authorities),
+        ] {
+            if let Some(path) = path {
+                flags.path(name, path);
+            }
+        }
         let rpc = &self.rpc;
         flags.number("rpc.gascap", rpc.gas_cap.unwrap_or(0));
         flags.duration("rpc.evmtimeout", rpc.evm_timeout.unwrap_or_default());

@@ -163,6 +163,7 @@ pub(super) fn network(
         discovery_v5,
         netrestrict,
         ethstats,
+        tls_cafile: _,
     } = args;
     let ethstats = ethstats.clone().filter(|url| !url.expose().is_empty());
     if let Some(url) = &ethstats {

@@ -1,10 +1,13 @@
 //! JSON-RPC: who may ask, from where, and how much.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use eyre::{Result, ensure};
+use eyre::{Result, bail, ensure};
 
-use super::list;
+use super::{given, list};
 use crate::args::{GasPriceArgs, HttpArgs, Personality, Role, RpcArgs, Surroundings, WsArgs};
 
 /// The namespaces that are served over HTTP and WebSocket when none are named.
@@ -58,6 +61,17 @@ pub enum Vhosts {
     },
     /// These; `*` is any.
     Listed(Vec<String>),
+}
+
+/// What HTTP and WebSocket are encrypted with, and who may ask there: files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// A certificate and its private key; `None` leaves the connections in clear.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The secret that tokens are made with.
+    pub jwt_secret: Option<PathBuf>,
+    /// Users and passwords.
+    pub basic_auth: Option<PathBuf>,
 }
 
 /// Limits of JSON-RPC.
@@ -157,6 +171,31 @@ fn prefix(flag: &str, given: Option<&str>) -> Result<String> {
     Ok(prefix.to_owned())
 }
 
+/// One certificate for both listeners, because both are the same host; and for those that
+/// `admin_startHTTP` opens later.
+pub(super) fn doors(
+    args: &RpcArgs,
+    http: Option<&Http>,
+    expand: &impl Fn(&Path) -> PathBuf,
+) -> Result<Doors> {
+    let file = |path: &Option<PathBuf>| given(path).map(|path| expand(path));
+    let tls = match (file(&args.tls_cert), file(&args.tls_key)) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => bail!("--rpc.tls.cert needs its private key: add --rpc.tls.key FILE"),
+        (None, Some(_)) => bail!("--rpc.tls.key needs its certificate: add --rpc.tls.cert FILE"),
+    };
+    let doors =
+        Doors { tls, jwt_secret: file(&args.jwt_secret), basic_auth: file(&args.basic_auth) };
+    ensure!(
+        doors.jwt_secret.is_none()
+            || doors.basic_auth.is_some()
+            || !http.is_some_and(|http| http.explorer),
+        "a browser makes no tokens for --explorer: add --rpc.basicauth FILE to --rpc.jwtsecret"
+    );
+    Ok(doors)
+}
+
 pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimits> {
     let RpcArgs {
         gas_cap,
@@ -165,6 +204,11 @@ pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimi
         allow_unprotected,
         finalized_depth,
         strict_receipts,
+        // Those are `doors`.
+        tls_cert: _,
+        tls_key: _,
+        jwt_secret: _,
+        basic_auth: _,
     } = args;
     // geth 1.9.13 had no cap on fees.
     let default_fee_cap = if personality == Personality::Geth { 0.0 } else { 1.0 };

@@ -193,6 +193,14 @@ fn places_and_expands_paths() {
     check(&paths("hematite --datadir /d --ipcpath x.ipc").ipc.unwrap(), "/d/x.ipc");
     check(&paths("hematite --datadir /d --ipcpath /x.ipc").ipc.unwrap(), "/x.ipc");
     assert_eq!(paths("hematite --ipcdisable").ipc, None);
+    let doors = config(
+        "hematite --rpc.tls.cert ~/c --rpc.tls.key $HOME/k --rpc.jwtsecret ~/j --rpc.basicauth b",
+    );
+    assert_eq!(doors.doors.tls, Some(("/root/c".into(), "/root/k".into())));
+    assert_eq!(doors.doors.jwt_secret, Some("/root/j".into()));
+    assert_eq!((doors.doors.basic_auth, doors.authorities), (Some("b".into()), None));
+    let trusted = config("hematite attach --tls.cafile ~/ca https://host").authorities;
+    assert_eq!(trusted, Some("/root/ca".into()));
     let journal = |line| config(line).pool.journal;
     assert_eq!(journal("hematite --datadir /d --txpool.journal j"), Some("/d/hematite/j".into()));
     assert_eq!(journal("hematite --txpool.journal="), None);
@@ -239,6 +247,9 @@ fn says_what_is_wrong_and_what_would_be_right() {
     check("hematite --rpc.txfeecap -1", "not an amount of ether");
     check("hematite --gpo.percentile 101", "above 100");
     check("hematite --datadir=", "name a directory");
+    check("hematite --rpc.tls.cert c.pem", "add --rpc.tls.key FILE");
+    check("hematite --rpc.tls.key k.pem", "add --rpc.tls.cert FILE");
+    check("hematite --http --explorer --rpc.jwtsecret j", "add --rpc.basicauth FILE");
 }
 
 #[test]
@@ -290,6 +301,8 @@ fn reads_back_what_it_dumps() {
         "hematite --dev --dev.period 3 --log.json --bootnodes= --unlock 0,1 --password /p",
         "hematite --port 0 --txpool.journal= --rpc.gascap 0 --rpc.txfeecap 0.5 --gpo.maxprice \
          340282366920938463463374607431768211455 --discovery.v5 --miner.notify http://a,http://b",
+        "hematite --http --rpc.tls.cert /c --rpc.tls.key /k --rpc.jwtsecret /j --rpc.basicauth /b \
+         --tls.cafile /a",
     ] {
         let mut config = config(line);
         std::fs::write(&file, config.to_toml()).unwrap();

@@ -6,36 +6,43 @@ use futures_util::{
     SinkExt, StreamExt,
     future::{Either, select},
 };
-use http::{Request, Uri, header};
+use http::{Request, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use tls::{Connector, Stream};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error as WsError, Message, error::CapacityError, protocol::WebSocketConfig},
+    tungstenite::{
+        Error as WsError, Message, client::IntoClientRequest, error::CapacityError,
+        protocol::WebSocketConfig,
+    },
 };
 
 use super::{REPLY_BYTES_MAX, RequestError, in_time};
+use crate::endpoint::Url;
 
 /// How much of a server's refusal is shown.
 const REFUSAL_CHARS_MAX: usize = 300;
 
 /// A node behind HTTP; a connection for every request.
 pub(super) struct Http {
-    uri: Uri,
+    url: Url,
+    connector: Connector,
     payload: Option<String>,
 }
 
 /// A node behind WebSocket, connected or not.
 pub(super) struct Ws {
-    uri: Uri,
-    stream: Option<WebSocketStream<TcpStream>>,
+    url: Url,
+    connector: Connector,
+    stream: Option<WebSocketStream<Stream>>,
 }
 
 impl Http {
-    pub(super) const fn new(uri: Uri) -> Self {
-        Self { uri, payload: None }
+    pub(super) const fn new(url: Url, connector: Connector) -> Self {
+        Self { url, connector, payload: None }
     }
 
     /// Keeps a request until its answer is asked for.
@@ -46,17 +53,18 @@ impl Http {
     /// Sends the request that is held, and returns the answer.
     pub(super) async fn post(&mut self) -> Result<Vec<u8>, RequestError> {
         let payload = self.payload.take().ok_or(RequestError::Mismatched)?;
-        let stream = connect(&self.uri, 80).await?;
+        let stream = connect(&self.url, &self.connector).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let host = self.uri.authority().map_or("", |authority| authority.as_str());
-        let request = Request::post(path)
+        let path = self.url.uri().path_and_query().map_or("/", |path| path.as_str());
+        let host = self.url.uri().authority().map_or("", |authority| authority.as_str());
+        let mut request = Request::post(path)
             .header(header::HOST, host)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
             .body(Full::new(Bytes::from(payload)))
             .map_err(|error| RequestError::Garbled(error.to_string()))?;
+        self.url.add_login(request.headers_mut());
         let exchange = pin!(async move {
             let response = sender.send_request(request).await.map_err(lost)?;
             let status = response.status();
@@ -69,9 +77,7 @@ impl Http {
             if status.is_success() {
                 return Ok(Vec::from(body));
             }
-            let text = String::from_utf8_lossy(&body);
-            let text = text.trim().chars().take(REFUSAL_CHARS_MAX).collect();
-            Err(RequestError::Status { status: status.as_u16(), text })
+            Err(refused(status.as_u16(), &body))
         });
         match select(exchange, pin!(connection)).await {
             Either::Left((answer, _)) => answer,
@@ -82,8 +88,8 @@ impl Http {
 }
 
 impl Ws {
-    pub(super) const fn new(uri: Uri) -> Self {
-        Self { uri, stream: None }
+    pub(super) const fn new(url: Url, connector: Connector) -> Self {
+        Self { url, connector, stream: None }
     }
 
     pub(super) fn close(&mut self) {
@@ -95,9 +101,11 @@ impl Ws {
             let config = WebSocketConfig::default()
                 .max_message_size(Some(REPLY_BYTES_MAX))
                 .max_frame_size(Some(REPLY_BYTES_MAX));
-            let stream = connect(&self.uri, 80).await?;
-            let uri = self.uri.clone();
-            let greeting = tokio_tungstenite::client_async_with_config(uri, stream, Some(config));
+            let stream = connect(&self.url, &self.connector).await?;
+            let mut request = self.url.uri().clone().into_client_request().map_err(broken)?;
+            self.url.add_login(request.headers_mut());
+            let greeting =
+                tokio_tungstenite::client_async_with_config(request, stream, Some(config));
             let (stream, _) = in_time(async { greeting.await.map_err(broken) }).await?;
             self.stream = Some(stream);
         }
@@ -119,10 +127,20 @@ impl Ws {
     }
 }
 
-async fn connect(uri: &Uri, default_port: u16) -> Result<TcpStream, RequestError> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let address = (host, uri.port_u16().unwrap_or(default_port));
-    in_time(async { TcpStream::connect(address).await.map_err(RequestError::Connect) }).await
+async fn connect(url: &Url, connector: &Connector) -> Result<Stream, RequestError> {
+    let connecting = async {
+        let (host, port) = url.address();
+        let socket = TcpStream::connect((host, port)).await?;
+        if url.is_encrypted() { connector.connect(host, socket).await } else { Ok(socket.into()) }
+    };
+    in_time(async { connecting.await.map_err(RequestError::Connect) }).await
+}
+
+/// What a server says that does not want us.
+fn refused(status: u16, body: &[u8]) -> RequestError {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim().chars().take(REFUSAL_CHARS_MAX).collect();
+    RequestError::Status { status, text }
 }
 
 fn lost(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RequestError {
@@ -132,6 +150,10 @@ fn lost(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RequestEr
 fn broken(error: WsError) -> RequestError {
     match error {
         WsError::Io(error) => RequestError::Lost(error),
+        WsError::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            refused(response.status().as_u16(), body)
+        }
         WsError::Capacity(CapacityError::MessageTooLong { .. }) => RequestError::TooLarge,
         other => RequestError::WebSocket(other.to_string()),
     }

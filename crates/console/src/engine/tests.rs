@@ -26,7 +26,8 @@ fn with_engine(socket: &Path, work: impl FnOnce(&mut Engine) + Send + 'static) {
     let socket = socket.to_owned();
     let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         let interrupt = Interrupt::default();
-        let client = Client::start(Endpoint::Ipc(socket), interrupt.clone(), REPLY_TIME_MAX);
+        let (endpoint, connector) = (Endpoint::Ipc(socket), tls::Connector::default());
+        let client = Client::start(endpoint, &connector, interrupt.clone(), REPLY_TIME_MAX);
         let client = client.expect("a thread");
         let host = Host::new(client, interrupt.clone(), Path::new("."));
         let mut engine = Engine::new(host, interrupt).expect("our scripts are right");

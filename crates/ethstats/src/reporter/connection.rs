@@ -7,6 +7,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
+use tls::{Connector, Stream};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot, watch},
@@ -42,6 +43,8 @@ const TICK_PERIOD: Duration = Duration::from_millis(500);
 pub struct ReporterConfig {
     /// The dashboard.
     pub target: Target,
+    /// Whom a dashboard behind TLS must be known to.
+    pub connector: Connector,
     /// The node.
     pub identity: Identity,
     /// What it reports. When all senders are gone, the reporter ends.
@@ -71,14 +74,16 @@ enum ConnectionError {
 
 /// Reports until it is told to stop, or the node has nothing to report any more.
 pub async fn report(config: ReporterConfig, shutdown: CancellationToken) {
-    let ReporterConfig { target, identity, reports, history, trouble } = config;
+    let ReporterConfig { target, connector, identity, reports, history, trouble } = config;
     let reporter = Reporter::new(&target, &identity);
-    let mut driver = Driver { target, reporter, reports, history, trouble, is_in: false };
+    let mut driver =
+        Driver { target, connector, reporter, reports, history, trouble, is_in: false };
     shutdown.run_until_cancelled(driver.run()).await;
 }
 
 struct Driver {
     target: Target,
+    connector: Connector,
     reporter: Reporter,
     reports: mpsc::Receiver<Report>,
     history: mpsc::Sender<HistoryRequest>,
@@ -86,7 +91,7 @@ struct Driver {
     is_in: bool,
 }
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Stream>;
 type Finding = Option<oneshot::Receiver<Vec<crate::Block>>>;
 
 impl Driver {
@@ -125,7 +130,7 @@ impl Driver {
     /// One connection. It ends well only when there is nothing to report any more.
     async fn session(&mut self) -> Result<(), ConnectionError> {
         let host = self.target.host().to_owned();
-        let connecting = time::timeout(CONNECT_PERIOD_MAX, connect(&self.target));
+        let connecting = time::timeout(CONNECT_PERIOD_MAX, connect(&self.target, &self.connector));
         let mut socket = connecting.await.map_err(|_| ConnectionError::Late(host))??;
         let mut finding: Finding = None;
         if let Some(fault) = self.on(Event::Opened, &mut socket, &mut finding).await? {
@@ -212,10 +217,14 @@ async fn found(finding: &mut Finding) -> Option<Vec<crate::Block>> {
     blocks
 }
 
-async fn connect(target: &Target) -> Result<Socket, ConnectionError> {
+async fn connect(target: &Target, connector: &Connector) -> Result<Socket, ConnectionError> {
     let unreachable = |error| ConnectionError::Unreachable(target.host().to_owned(), error);
     let stream = TcpStream::connect(target.address()).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
+    let stream = match target.is_encrypted() {
+        true => connector.connect(target.server_name(), stream).await.map_err(unreachable)?,
+        false => stream.into(),
+    };
     let wrong = |_| tungstenite::Error::Url(UrlError::NoHostName);
     let mut request = target.url().into_client_request().map_err(wrong).map_err(Box::new)?;
     // As geth: servers before want one, and look at no more than that.

@@ -13,7 +13,7 @@ use http::{
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 
-use super::{Hosts, deadline::Watch, explorer};
+use super::{Guard, Hosts, deadline::Watch, explorer};
 use crate::{
     budget::{Budget, Share},
     dispatch::{Dispatcher, Reply},
@@ -33,6 +33,7 @@ const CONTENT_TYPES: [&str; 3] =
 #[derive(Debug)]
 pub(crate) struct HttpService {
     pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) guard: Guard,
     pub(crate) hosts: Hosts,
     /// Origins whose pages may read answers. Empty: none.
     pub(crate) origins: Vec<String>,
@@ -54,6 +55,8 @@ enum Answer {
 #[derive(Debug)]
 enum Refusal {
     Text(StatusCode, String),
+    /// It is not known who asks.
+    Unknown(Box<Response<Full<Bytes>>>),
     /// The client went away.
     Gone,
 }
@@ -73,6 +76,7 @@ impl HttpService {
             Ok(Answer::Json(answer)) => json(answer),
             Ok(Answer::Page(page)) => page,
             Err(Refusal::Text(status, text)) => plain(status, &text),
+            Err(Refusal::Unknown(response)) => *response,
             Err(Refusal::Gone) => plain(StatusCode::BAD_REQUEST, "incomplete body"),
         };
         if !self.origins.is_empty() {
@@ -91,18 +95,22 @@ impl HttpService {
         if self.explorer
             && let Some(page) = explorer::page(&request)
         {
+            // So that a browser asks for the password before the page does.
+            self.guard.admit(request.headers()).map_err(Refusal::Unknown)?;
             return Ok(Answer::Page(page));
         }
         if !request.uri().path().starts_with(&self.prefix) {
             return Err(Refusal::Text(StatusCode::NOT_FOUND, "404 page not found".into()));
         }
-        // Load balancers ask like this whether somebody is home.
+        // Load balancers ask like this whether somebody is home. They learn no more than that, so
+        // they need no secret.
         if request.method() == Method::GET
             && request.body().is_end_stream()
             && request.uri().query().is_none()
         {
             return Ok(Answer::Json(None));
         }
+        self.guard.admit(request.headers()).map_err(Refusal::Unknown)?;
         self.check_form(&request)?;
         watch.reads_body();
         let (body, _share) = self.read(request.into_body()).await?;

@@ -168,8 +168,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             End::HungUp | End::Slow | End::Missed | End::Silent | End::Io(_) => return,
         };
         self.framing.write_close(code, &mut self.out);
+        let period = self.service.limits.notification;
         // It may be gone.
-        drop(self.flush(self.service.limits.notification).await);
+        if self.flush(period).await.is_ok() {
+            // An end that TLS does not announce could be anybody's.
+            drop(time::timeout(period, self.socket.shutdown()).await);
+        }
     }
 
     async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), End> {

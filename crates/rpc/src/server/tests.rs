@@ -23,6 +23,7 @@ impl TestServer {
         let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let service = HttpService {
             dispatcher,
+            guard: Guard::default(),
             hosts: Hosts::cluster(None),
             origins,
             prefix: String::new(),
@@ -30,7 +31,7 @@ impl TestServer {
             bodies: bodies(),
             explorer: false,
         };
-        let door = Arc::new(Door { http: Some(service), websocket: None });
+        let door = Arc::new(Door { http: Some(service), websocket: None, tls: None });
         let shutdown = CancellationToken::new();
         let mut task = tokio::task::JoinSet::new();
         task.spawn(serve(Listener::Tcp(listener, door), limits, shutdown.clone()));
@@ -304,6 +305,7 @@ async fn answers_that_nobody_takes_are_cut() {
     let dispatcher = Arc::new(Dispatcher::new(slow, DispatchLimits::default()));
     let service = HttpService {
         dispatcher,
+        guard: Guard::default(),
         hosts: Hosts::cluster(None),
         origins: vec![],
         prefix: String::new(),
@@ -311,7 +313,7 @@ async fn answers_that_nobody_takes_are_cut() {
         bodies: bodies(),
         explorer: false,
     };
-    let door = Arc::new(Door { http: Some(service), websocket: None });
+    let door = Arc::new(Door { http: Some(service), websocket: None, tls: None });
     let limits = hurried(|d| d.write = Duration::from_millis(50));
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(post("", r#"{"id":1,"method":"test_long"}"#).as_bytes()).await.unwrap();

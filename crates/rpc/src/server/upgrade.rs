@@ -15,7 +15,7 @@ use hyper::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{http::plain, session::SessionService};
+use super::{Guard, http::plain, session::SessionService};
 
 /// Characters of a key: 16 bytes in base64.
 const KEY_CHARS: usize = 24;
@@ -24,6 +24,7 @@ const KEY_CHARS: usize = 24;
 #[derive(Debug)]
 pub(crate) struct WebSocketService {
     pub(crate) sessions: Arc<SessionService>,
+    pub(crate) guard: Guard,
     pub(crate) origins: Origins,
     /// Where the path has to begin; empty is anywhere.
     pub(crate) prefix: String,
@@ -55,6 +56,9 @@ impl WebSocketService {
             return plain(StatusCode::NOT_FOUND, "404 page not found");
         }
         let headers = request.headers();
+        if let Err(refusal) = self.guard.admit(headers) {
+            return *refusal;
+        }
         let version = headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
         let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == KEY_CHARS);
         let (&Method::GET, Some(b"13"), Some(key)) = (request.method(), version, key) else {

@@ -1,6 +1,7 @@
 //! WebSocket and the local socket, on a node in memory.
 
 mod hostile;
+mod secured;
 mod subscriptions;
 
 use std::{

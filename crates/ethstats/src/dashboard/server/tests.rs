@@ -53,7 +53,9 @@ impl Running {
             processor: "amd64".into(),
         };
         let trouble = watch::Sender::new(None);
-        let config = ReporterConfig { target, identity, reports: received, history, trouble };
+        let connector = tls::Connector::default();
+        let config =
+            ReporterConfig { target, connector, identity, reports: received, history, trouble };
         let token = self.shutdown.clone();
         self.tasks.spawn(report(config, token));
         (reports, questions)
