@@ -31,11 +31,7 @@ use crate::{
 /// Requests of handles that wait for the loop.
 pub const REQUEST_QUEUE_MAX: usize = 16;
 /// Datagrams read before anything else has its turn.
-const BURST_MAX: usize = 256;
-/// Datagrams at once that are a flood.
-const FLOOD: usize = 32;
-/// How long a flood is left to itself: waking up for each of its datagrams costs more than they do.
-const FLOOD_PAUSE: Duration = Duration::from_millis(1);
+const BURST_MAX: usize = 64;
 /// How long to wait when the socket cannot be read.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
@@ -274,13 +270,9 @@ impl Driver {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
                 readable = self.sockets.readable(), if self.v5.is_none() => {
-                    match readable.and_then(|()| self.read(&mut actions)) {
-                        Ok(count) if count >= FLOOD => time::sleep(FLOOD_PAUSE).await,
-                        Ok(_) => {}
-                        Err(error) => {
-                            tracing::debug!(%error, "Could not receive datagram");
-                            time::sleep(READ_PAUSE).await;
-                        }
+                    if let Err(error) = readable.and_then(|()| self.read(&mut actions)) {
+                        tracing::debug!(%error, "Could not receive datagram");
+                        time::sleep(READ_PAUSE).await;
                     }
                     continue;
                 }
@@ -348,18 +340,15 @@ impl Driver {
     }
 
     /// Empties the kernel's buffer as fast as possible: in a flood, what is honest is in there too.
-    /// How many datagrams were there.
-    fn read(&mut self, actions: &mut Vec<Action>) -> io::Result<usize> {
+    fn read(&mut self, actions: &mut Vec<Action>) -> io::Result<()> {
         // One byte more than allowed, so that what is too long is seen to be.
         let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
-        for count in 0..BURST_MAX {
-            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else {
-                return Ok(count);
-            };
+        for _ in 0..BURST_MAX {
+            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else { break };
             let event = Event::Datagram { from, bytes: buffer[..length].to_vec() };
             self.machine.on(event, Instant::now(), unix_seconds(), actions);
         }
-        Ok(BURST_MAX)
+        Ok(())
     }
 
     async fn perform(&mut self, actions: &mut Vec<Action>) {
