@@ -8,6 +8,7 @@ mod attacks;
 mod bad_input;
 mod bench;
 mod chains;
+mod clients;
 #[path = "../conformance.rs"]
 mod conformance;
 mod console;

@@ -93,11 +93,51 @@ pub(crate) fn web3_7_subscriptions(args: &[&str]) -> Value {
 
 /// Today's ethers.
 pub(crate) fn ethers_6(args: &[&str]) -> Value {
-    let modules = installed(cache().join("node/node_modules/ethers"));
+    node("ethers_6.cjs", args)
+}
+
+/// Runs a script with the libraries of Node.
+fn node(name: &str, args: &[&str]) -> Value {
     let mut command = Command::new("node");
-    command.env("NODE_PATH", modules.parent().expect("it is in a folder"));
-    command.arg(script("ethers_6.cjs")).args(args);
+    command.env("NODE_PATH", installed(cache().join("node/node_modules")));
+    command.arg(script(name)).args(args);
     last_line(command)
+}
+
+/// What one of the libraries finds when it does everything that its users do: for each check what
+/// went wrong, or `ok`.
+pub(crate) fn checks(client: &str, args: &[&str]) -> Value {
+    match client {
+        "web3.py 5.9" => python("web3-5", "web3_5_client.py", args),
+        "web3.py 7" => python("web3-7", "web3_7_client.py", args),
+        "ethers 5" => node("ethers_5_client.cjs", args),
+        "ethers 6" => node("ethers_6_client.cjs", args),
+        "viem" => node("viem_client.cjs", args),
+        "web3.js 1" => node("web3_js_client.cjs", &[&["1"], args].concat()),
+        "web3.js 4" => node("web3_js_client.cjs", &[&["4"], args].concat()),
+        "hardhat" => node("hardhat_client.cjs", args),
+        "cast" => {
+            let program = installed(cache().join("node/cast"));
+            python("web3-7", "cast_client.py", &[&[text(&program)], args].concat())
+        }
+        other => panic!("no client is called {other}"),
+    }
+}
+
+/// The tests with which web3.py tests itself against geth: how many passed and were left out, and
+/// what went wrong with the others.
+pub(crate) fn web3_7_modules(args: &[&str]) -> Value {
+    python("web3-7", "web3_7_modules.py", args)
+}
+
+/// The script that geth's console runs for the same purpose.
+pub(crate) fn geth_console(chain_id: u64, rules: &str) -> String {
+    let contract = std::fs::read_to_string(script("contract.json")).expect("it is in the tree");
+    let (contract, path) = (contract.replace('\n', " "), script("geth_console.js"));
+    format!(
+        "var contract = {contract}, chainId = \"{chain_id}\", rules = \"{rules}\"; loadScript({:?})",
+        text(&path)
+    )
 }
 
 /// The book's own handler, where the book's files are at hand: the block that it returns.
