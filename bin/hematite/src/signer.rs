@@ -38,6 +38,8 @@ pub(crate) fn connect(
         "--unlock opens keys of the keystore, which --signer replaces; give one of them only"
     );
     let endpoint = Endpoint::parse(url).wrap_err("--signer")?;
+    // Without the login, which would be shown in the log and by personal_listWallets.
+    let url = endpoint.to_string();
     let client = Client::start(endpoint, connector, Interrupt::default(), ANSWER_PERIOD_MAX)?;
     let clef = Clef { url: url.clone(), client: Mutex::new(client) };
     let version = clef.request("account_version", json!([])).map_err(|error| {

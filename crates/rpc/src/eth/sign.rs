@@ -1,7 +1,7 @@
 //! Transactions and texts that this node signs itself, with keys that are unlocked.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError, TryLockError},
     time::Instant,
 };
 
@@ -229,6 +229,21 @@ impl Api {
         Ok(tx)
     }
 
+    /// Nobody else may take a nonce meanwhile. Who asks while a signer asks a person is told so: to
+    /// wait here would keep others from executing calls.
+    fn lock_nonces(&self) -> Result<MutexGuard<'_, ()>, RpcError> {
+        if self.node.signer.is_none() {
+            return Ok(self.nonces.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        match self.nonces.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(RpcError::refused("external signer is busy with another request, try again"))
+            }
+        }
+    }
+
     /// Signs and sends; the nonce belongs to this transaction alone until it is in the pool.
     pub(crate) fn send_args(
         &self,
@@ -236,10 +251,7 @@ impl Api {
         unlocking: Unlocking<'_>,
     ) -> Result<B256, RpcError> {
         let view = self.node.chain.view();
-        let one_at_a_time = args
-            .nonce
-            .is_none()
-            .then(|| self.nonces.lock().unwrap_or_else(PoisonError::into_inner));
+        let one_at_a_time = args.nonce.is_none().then(|| self.lock_nonces()).transpose()?;
         let tx = self.sign_args(&view, args, unlocking)?;
         let hash = self.node.pool.add(Origin::Local, tx)?;
         drop(one_at_a_time);
