@@ -32,6 +32,8 @@ use crate::{
 pub const REQUEST_QUEUE_MAX: usize = 16;
 /// Datagrams read before anything else has its turn.
 const BURST_MAX: usize = 64;
+/// How long datagrams may gather after some were read: in a flood each one would wake us up.
+const GATHERING: Duration = Duration::from_millis(2);
 /// How long to wait when the socket cannot be read.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,6 +97,8 @@ struct Driver {
     sockets: Sockets,
     v4: bool,
     machine: Machine,
+    /// When to look at the sockets again.
+    read_at: Instant,
     /// Reads the sockets, if there is one.
     v5: Option<Service>,
     found: mpsc::Sender<NodeRecord>,
@@ -121,8 +125,8 @@ impl Discovery {
     ) -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let DiscoveryConfig { listen, tcp, external, guess, restrict, .. } = config;
         let sockets = match &config.v5 {
-            Some(_) => Sockets::apart(listen).await?,
-            None => Sockets::together(listen).await?,
+            Some(_) => Sockets::apart(listen)?,
+            None => Sockets::together(listen)?,
         };
         let udp = sockets.port()?;
         let machine = MachineConfig {
@@ -155,7 +159,8 @@ impl Discovery {
             machine.on(event, Instant::now(), unix_seconds(), &mut actions);
         }
         let (v4, found) = (config.v4, config.found);
-        let driver = Driver { sockets, v4, machine, v5, found, requests: queue, own };
+        let read_at = Instant::now();
+        let driver = Driver { sockets, v4, machine, read_at, v5, found, requests: queue, own };
         let run = async move { driver.run(actions, stop).await };
         Ok((Self { requests, own: OwnNode(own_seen) }, run))
     }
@@ -266,13 +271,13 @@ impl Discovery {
 impl Driver {
     async fn run(mut self, mut actions: Vec<Action>, stop: CancellationToken) {
         loop {
-            self.perform(&mut actions).await;
+            self.perform(&mut actions);
             let event = tokio::select! {
                 () = stop.cancelled() => return,
-                readable = self.sockets.readable(), if self.v5.is_none() => {
+                readable = self.sockets.readable(self.read_at), if self.v5.is_none() => {
                     if let Err(error) = readable.and_then(|()| self.read(&mut actions)) {
                         tracing::debug!(%error, "Could not receive datagram");
-                        time::sleep(READ_PAUSE).await;
+                        self.read_at = Instant::now() + READ_PAUSE;
                     }
                     continue;
                 }
@@ -344,18 +349,21 @@ impl Driver {
         // One byte more than allowed, so that what is too long is seen to be.
         let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
         for _ in 0..BURST_MAX {
-            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else { break };
+            let Some((length, from)) = self.sockets.try_receive(&mut buffer)? else {
+                self.read_at = Instant::now() + GATHERING;
+                break;
+            };
             let event = Event::Datagram { from, bytes: buffer[..length].to_vec() };
             self.machine.on(event, Instant::now(), unix_seconds(), actions);
         }
         Ok(())
     }
 
-    async fn perform(&mut self, actions: &mut Vec<Action>) {
+    fn perform(&mut self, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
                 Action::Send { to, bytes } => {
-                    if let Err(error) = self.sockets.send(&bytes, to).await {
+                    if let Err(error) = self.sockets.send(&bytes, to) {
                         tracing::trace!(%to, %error, "Could not send datagram");
                     }
                 }

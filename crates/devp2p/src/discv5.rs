@@ -113,7 +113,7 @@ impl Service {
             .expect("both libraries know the same keys");
         let record = own_record(own, knows_address, &key);
         let is_public = own.node().is_some_and(|node| !is_lan(node.ip));
-        let [ipv4, ipv6] = sockets.by_family();
+        let [ipv4, ipv6] = sockets.by_family()?;
         let mut builder = ConfigBuilder::new(ListenConfig::FromSockets { ipv4, ipv6 });
         builder
             .session_cache_capacity(SESSIONS_MAX)

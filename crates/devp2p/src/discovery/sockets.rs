@@ -2,29 +2,34 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::Arc,
+    time::Instant,
 };
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-use tokio::net::UdpSocket;
+use tokio::time;
 
 /// How much may wait to be read, in bytes.
 const RECEIVE_BYTES: usize = 1024 * 1024;
 
-/// One socket, which speaks both families if it is one for IPv6; or one for each family.
-#[derive(Debug, Clone)]
+/// One socket, which speaks both families if it is one for IPv6; or one for each family. None of
+/// them blocks.
+///
+/// They are the runtime's only while it waits for them: each datagram wakes it up, and in a flood
+/// that costs more than reading does.
+#[derive(Debug)]
 pub(crate) struct Sockets {
-    v4: Option<Arc<UdpSocket>>,
-    v6: Option<Arc<UdpSocket>>,
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
 }
 
 impl Sockets {
     /// One socket.
-    pub(super) async fn together(listen: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(listen).await?;
+    pub(super) fn together(listen: SocketAddr) -> io::Result<Self> {
+        let socket = bound(listen)?;
         widen(&socket);
-        let socket = Some(Arc::new(socket));
+        let socket = Some(socket);
         Ok(match listen {
             SocketAddr::V4(_) => Self { v4: socket, v6: None },
             SocketAddr::V6(_) => Self { v4: None, v6: socket },
@@ -33,28 +38,32 @@ impl Sockets {
 
     /// A socket for each family at the same port, if all addresses are asked for. Version 5 takes
     /// an IPv4 address in the clothes of IPv6 for another one.
-    pub(crate) async fn apart(listen: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn apart(listen: SocketAddr) -> io::Result<Self> {
         if listen.is_ipv4() {
-            return Self::together(listen).await;
+            return Self::together(listen);
         }
         if !listen.ip().is_unspecified() {
-            return Ok(Self { v4: None, v6: Some(Arc::new(only_v6(listen)?)) });
+            return Ok(Self { v4: None, v6: Some(only_v6(listen)?) });
         }
-        let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, listen.port())).await?;
+        let v4 = bound((Ipv4Addr::UNSPECIFIED, listen.port()).into())?;
         let port = v4.local_addr()?.port();
         let v6 = match only_v6(SocketAddr::new(listen.ip(), port)) {
-            Ok(socket) => Some(Arc::new(socket)),
+            Ok(socket) => Some(socket),
             Err(error) if listen.port() == 0 => {
                 tracing::debug!(port, %error, "Free port is taken for IPv6");
                 None
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { v4: Some(Arc::new(v4)), v6 })
+        Ok(Self { v4: Some(v4), v6 })
     }
 
-    pub(crate) fn by_family(&self) -> [Option<Arc<UdpSocket>>; 2] {
-        [self.v4.clone(), self.v6.clone()]
+    /// The same sockets for version 5, as the runtime's.
+    pub(crate) fn by_family(&self) -> io::Result<[Option<Arc<tokio::net::UdpSocket>>; 2]> {
+        let open = |socket: &Option<UdpSocket>| {
+            socket.as_ref().map(|socket| registered(socket).map(Arc::new)).transpose()
+        };
+        Ok([open(&self.v4)?, open(&self.v6)?])
     }
 
     pub(super) fn port(&self) -> io::Result<u16> {
@@ -62,14 +71,15 @@ impl Sockets {
         Ok(socket.local_addr()?.port())
     }
 
-    /// Waits until one can be read.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    /// Waits until one can be read, and does not look before `at`.
+    pub(super) async fn readable(&self, at: Instant) -> io::Result<()> {
+        time::sleep_until(at.into()).await;
         match (&self.v4, &self.v6) {
             (Some(v4), Some(v6)) => tokio::select! {
-                readable = v4.readable() => readable,
-                readable = v6.readable() => readable,
+                readable = readable(v4) => readable,
+                readable = readable(v6) => readable,
             },
-            (Some(socket), None) | (None, Some(socket)) => socket.readable().await,
+            (Some(socket), None) | (None, Some(socket)) => readable(socket).await,
             (None, None) => std::future::pending().await,
         }
     }
@@ -77,7 +87,7 @@ impl Sockets {
     /// A datagram that is there already, and where it is from.
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
         for socket in [&self.v4, &self.v6].into_iter().flatten() {
-            match socket.try_recv_from(buffer) {
+            match socket.recv_from(buffer) {
                 Ok(received) => return Ok(Some(received)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -86,7 +96,8 @@ impl Sockets {
         Ok(None)
     }
 
-    pub(super) async fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+    /// Sends it, unless too much waits to be sent already.
+    pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
         let ip = to.ip().to_canonical();
         let (socket, ip) = match (ip, &self.v4, &self.v6) {
             (IpAddr::V4(_), Some(socket), _) | (IpAddr::V6(_), _, Some(socket)) => (socket, ip),
@@ -96,7 +107,7 @@ impl Sockets {
                 return Err(io::ErrorKind::AddrNotAvailable.into());
             }
         };
-        socket.send_to(bytes, SocketAddr::new(ip, to.port())).await.map(drop)
+        socket.send_to(bytes, SocketAddr::new(ip, to.port())).map(drop)
     }
 }
 
@@ -107,10 +118,25 @@ fn widen(socket: &UdpSocket) {
     }
 }
 
+async fn readable(socket: &UdpSocket) -> io::Result<()> {
+    registered(socket)?.readable().await
+}
+
+/// The same socket, by a descriptor of its own, as the runtime's.
+fn registered(socket: &UdpSocket) -> io::Result<tokio::net::UdpSocket> {
+    tokio::net::UdpSocket::from_std(socket.try_clone()?)
+}
+
+fn bound(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 fn only_v6(listen: SocketAddr) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, flags, None)?;
     sockopt::set_ipv6_v6only(&socket, true)?;
     bind(&socket, &listen)?;
-    UdpSocket::from_std(std::net::UdpSocket::from(socket))
+    Ok(UdpSocket::from(socket))
 }

@@ -242,7 +242,7 @@ fn an_address_that_is_a_guess_is_not_said() {
 #[tokio::test]
 async fn records_to_begin_with_are_bounded() {
     let own = enr(1, "127.0.0.1", 1, 1);
-    let sockets = Sockets::apart("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let sockets = Sockets::apart("127.0.0.1:0".parse().unwrap()).unwrap();
     let records: Vec<Enr> = (2..=200).map(|number| enr(number, "127.0.0.1", 9, 9)).collect();
     let config = ServiceConfig {
         key: secret(1),
