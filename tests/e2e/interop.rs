@@ -26,6 +26,8 @@ use crate::harness::{
 const LONGEST: Duration = Duration::from_secs(300);
 /// Blocks that both sides mine while they do not see each other.
 const APART: u64 = 7;
+/// The geth whose suite of discovery v5 is for today's specification.
+const TODAYS_SUITE: &str = "v1.17.10";
 /// How many blocks are looked through for ommers.
 const BLOCKS_MAX: u64 = 600;
 
@@ -338,6 +340,40 @@ fn passes_geths_own_suites_of_the_eth_protocol() {
         let verdict = said.lines().last().unwrap_or_default().to_owned();
         assert_eq!(verdict, "14/14 tests passed.", "{said}\n{}", ours.history());
         say(&format!("interop: devp2p discv4 test of {version}: {verdict}"));
+        ours.stop_well();
+    }
+}
+
+/// geth's suites of discovery v5. The older two want a new challenge for a second packet during a
+/// handshake, today's specification and the newest suite the same one again: nobody passes both.
+#[test]
+fn passes_geths_own_suites_of_discovery_v5() {
+    if !is_long() {
+        say("skipped without HEMATITE_TIER=long: geth's suites of discovery v5");
+        return;
+    }
+    let genesis = network::suite_chain().join("genesis.json");
+    let chosen = [
+        (PEERS[1], ["-listen1", "127.0.0.1", "-listen2", "127.0.0.2"], "6/7 tests passed."),
+        (PEERS[2], ["-listen1", "127.0.0.1", "-listen2", "127.0.0.2"], "6/7 tests passed."),
+        (TODAYS_SUITE, ["--listen1", "127.0.0.1", "--listen2", "127.0.0.2"], "10/10 tests passed."),
+    ];
+    for (version, listen, expected) in chosen {
+        // A new node for each: the suites want an empty table.
+        let scene = Scene::new();
+        let args = ["--role", "tx", "--discovery.v5", "--http.api", "admin"];
+        let mut ours = network::start_on("19763", text(&genesis), &scene.at("ours"), &args);
+        let info = ours.rpc.call("admin_nodeInfo", json!([]));
+        let record = info["enr"].as_str().expect("it has a record").to_owned();
+        let mut args = vec!["discv5", "test"];
+        args.extend(listen);
+        let said = network::suite(version, &args, &[&record]);
+        let verdict = said.lines().last().unwrap_or_default().to_owned();
+        assert_eq!(verdict, expected, "{said}\n{}", ours.history());
+        let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("-- FAIL")).collect();
+        let is_known = |line: &&str| line.starts_with("-- FAIL PingHandshakeInterrupted");
+        assert!(failed.iter().all(is_known), "{failed:?}");
+        say(&format!("interop: devp2p discv5 test of {version}: {verdict}"));
         ours.stop_well();
     }
 }

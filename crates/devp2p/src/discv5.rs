@@ -33,8 +33,9 @@ const REFRESH_PERIOD: Duration = Duration::from_mins(30);
 /// The same while nobody answers.
 const LONELY_PERIOD: Duration = Duration::from_secs(15);
 
-/// How often nodes are asked where they see us.
-const ADDRESS_PERIOD: Duration = Duration::from_secs(30);
+/// How often nodes are asked whether they are there, and where they see us. The library's five
+/// minutes would keep a pod that was replaced for as long.
+const PING_PERIOD: Duration = Duration::from_secs(30);
 
 /// A record as the library has it.
 type Record = ::discv5::Enr;
@@ -120,9 +121,10 @@ impl Service {
             .auto_nat_listen_duration(None)
             // Nodes that were only named are of no interest.
             .disable_report_discovered_peers()
+            .ping_interval(PING_PERIOD)
             .table_filter(is_plausible);
         if learns_address {
-            builder.enr_peer_update_min(STATEMENTS_MIN).ping_interval(ADDRESS_PERIOD);
+            builder.enr_peer_update_min(STATEMENTS_MIN);
         } else {
             builder.disable_enr_update();
         }
