@@ -1,5 +1,9 @@
-"""Our pods are restarted one after the other, thrice, while fifty transactions a second come in (REL-25)."""
+"""Our pods are restarted one after the other, thrice, while fifty transactions a second come in (REL-25).
+
+usage: restarts.py [SIGTERM] [kill]: these ways only
+"""
 import json
+import sys
 import time
 
 from book import BOOK_ACCOUNTS, addresses
@@ -67,6 +71,7 @@ def judge(book, how):
     lost = [name for name, row in book["rows"].items() if row["mined"] is None]
     share = 1 - len(book["failures"]) / book["requests"]
     after = max(row["mined"] for row in rows if row["mined"]) - book["ended"]
+    began = min(row["answered"] for row in rows)
     waits = sorted(row["mined"] - row["answered"] for row in rows if row["mined"])
     figure(f"{how}: transactions answered, and lost", f"{len(rows)}, {len(lost)}", "0 lost; geth 1.10: 442 of 1 158")
     figure(f"{how}: the last is mined after the last restart", f"{max(after, 0):.0f} s", "60 s")
@@ -74,6 +79,9 @@ def judge(book, how):
     figure(f"{how}: requests served at once", f"{share * 100:.3f} % of {book['requests']}", "99.9 %" if how == "SIGTERM" else "")
     say(f"failed connections: {[(round(at), error) for at, error in book['failures'][:20]]}")
     say(f"refusals: {book['errors']}")
+    for row in sorted((row for row in rows if row["mined"]), key=lambda row: row["answered"] - row["mined"])[:5]:
+        say(f"slow: {row['from']} nonce {row['nonce']}, answered {row['answered'] - began:.0f} s after the first and mined "
+            f"{row['mined'] - row['answered']:.0f} s later")
     assert not lost, f"lost: {lost[:5]}"
     assert after <= MINED_SECONDS_MAX, f"the last was mined after {after:.0f} s"
     assert how != "SIGTERM" or share >= SERVED_SHARE_MIN, f"{share * 100:.3f} % were served"
@@ -86,7 +94,9 @@ def rounds(how, restart):
 
 
 def main():
-    trial((prepare, lambda: rounds("SIGTERM", politely), lambda: rounds("kill -9", rudely)), WANTED)
+    ways = {"SIGTERM": lambda: rounds("SIGTERM", politely), "kill": lambda: rounds("kill -9", rudely)}
+    chosen = sys.argv[1:] or list(ways)
+    trial((prepare, *(ways[way] for way in chosen)), WANTED)
 
 
 if __name__ == "__main__":

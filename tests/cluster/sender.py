@@ -30,6 +30,8 @@ CHAIN = 27587
 ATTEMPTS_MAX = 60
 ANSWER_SECONDS = 10
 MINED_SECONDS = 300
+# How far back blocks are read.
+DEPTH_MAX = 200
 WORKERS = 24
 
 
@@ -146,7 +148,8 @@ def post(network, book, sender):
     client, error, failed = send(network, raw, name)
     with book.lock:
         if error is None:
-            book.rows[name] = {"sent": began, "answered": time.time(), "client": client, "failed": failed}
+            book.rows[name] = {"sent": began, "answered": time.time(), "client": client, "failed": failed,
+                               "from": sender.account.address, "nonce": sender.nonce}
         else:
             book.errors[error] = book.errors.get(error, 0) + 1
     if error is None:
@@ -155,22 +158,22 @@ def post(network, book, sender):
 
 
 def follow(network, book, on_mined, stopped):
-    """Notes which transactions are mined, and how high the chain is."""
-    read, top, last = 0, 0, time.time()
+    """Notes which transactions are mined, and how high the chain is: from each head back to what was read, as a
+    reorganisation puts some into blocks of numbers that were read before."""
+    read, top = {}, 0
     while not stopped.is_set():
-        height = int(network.result("eth_blockNumber") or "0x0", 16)
+        block = network.result("eth_getBlockByNumber", "latest", False)
+        height = int(block["number"], 16) if block else 0
         if height > top:
             book.heights.append((time.time(), height))
-            top, last = height, time.time()
-        read = max(read, top - 200)
-        while read < top:
-            block = network.result("eth_getBlockByNumber", hex(read + 1), False)
-            if block is None:
-                break
-            read += 1
+            top = height
+        while block and height > top - DEPTH_MAX and read.get(height) != block["hash"]:
             for name in block["transactions"]:
                 book.mined.setdefault(name, time.time())
                 on_mined(name)
+            read[height] = block["hash"]
+            block = network.result("eth_getBlockByHash", block["parentHash"], False)
+            height -= 1
         time.sleep(0.3)
 
 

@@ -1,12 +1,14 @@
 //! Key files that we and others make.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use primitives::Address;
 use serde_json::json;
 
 use crate::{
@@ -94,7 +96,21 @@ struct Clef {
 
 impl Clef {
     fn start(key: &Key, other: &Key) -> Self {
-        let mut command = clients::clef(&key.hex(), &other.hex());
+        Self::run(clients::clef(&key.hex(), &other.hex()))
+    }
+
+    /// geth's own.
+    fn start_geths(key: &Key, folder: &Path) -> Self {
+        let (file, password) = (folder.join("key"), folder.join("password"));
+        fs::write(&file, key.hex()).expect("a file can be written");
+        fs::write(&password, PASSWORD).expect("a file can be written");
+        let keystore = folder.join("keystore");
+        let import = ["account", "import", "--lightkdf", "--keystore", text(&keystore)];
+        succeed(&[&import[..], &["--password", text(&password), text(&file)]].concat());
+        Self::run(clients::geths_clef(text(&keystore), PASSWORD, text(folder)))
+    }
+
+    fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("python starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let url = lines.next().expect("a line").expect("text");
@@ -110,13 +126,8 @@ impl Drop for Clef {
     }
 }
 
-#[test]
-fn an_external_signer_has_the_keys() {
-    let mut plain = Node::start(&["--dev"]);
-    let keys = printed_keys(&mut plain);
-    plain.stop_well();
-    let clef = Clef::start(&keys[0], &keys[1]);
-    let (from, to) = (keys[0].address(), keys[2].address());
+/// A node whose signer has the first key, after it sent and signed.
+fn signs_by(clef: &Clef, from: Address, to: Address) -> Node {
     let dev = ["--dev", "--signer", &clef.url, "--ops.addr", "off"];
     let mut node = Node::start_offering(&dev, "eth,personal");
     assert_eq!(node.rpc.call("eth_accounts", json!([])), json!([from]));
@@ -138,6 +149,36 @@ fn an_external_signer_has_the_keys() {
     let signature = node.rpc.call("eth_sign", json!([from, "0xdeadbeef"]));
     let signer = node.rpc.call("personal_ecRecover", json!(["0xdeadbeef", signature]));
     assert_eq!(signer, json!(from));
+    node
+}
+
+/// The keys of development's accounts.
+fn dev_keys() -> Vec<Key> {
+    let mut plain = Node::start(&["--dev"]);
+    let keys = printed_keys(&mut plain);
+    plain.stop_well();
+    keys
+}
+
+#[test]
+fn geths_clef_has_the_keys() {
+    let keys = dev_keys();
+    let folder = tempfile::tempdir().expect("a folder");
+    let clef = Clef::start_geths(&keys[0], folder.path());
+    let (from, to) = (keys[0].address(), keys[2].address());
+    let mut node = signs_by(&clef, from, to);
+    let denied = json!([{"from": from, "to": to, "value": "0x1"}]);
+    let fault = node.rpc.try_call("eth_sendTransaction", &denied).expect_err("it is denied");
+    assert!(format!("{fault:?}").contains("request denied"), "{fault:?}");
+    node.stop_well();
+}
+
+#[test]
+fn an_external_signer_has_the_keys() {
+    let keys = dev_keys();
+    let clef = Clef::start(&keys[0], &keys[1]);
+    let (from, to) = (keys[0].address(), keys[2].address());
+    let mut node = signs_by(&clef, from, to);
     let call = |from, value| json!([{"from": from, "to": to, "value": value}]);
     let password = json!([{"from": from, "to": to}, "secret"]);
     for (method, params, words) in [

@@ -61,6 +61,14 @@ pub(crate) fn clef(key: &str, other: &str) -> Command {
     command
 }
 
+/// geth's clef, with an owner who allows everything but 1 wei.
+pub(crate) fn geths_clef(keystore: &str, password: &str, folder: &str) -> Command {
+    let clef = installed(cache().join("geth/v1.11.6/clef"));
+    let mut command = Command::new(installed(cache().join("venv/web3-7/bin/python")));
+    command.arg(script("clef_owner.py")).arg(clef).args([keystore, password, folder, "1337"]);
+    command
+}
+
 /// The book's notebook, with the book's web3.py 5.9.
 pub(crate) fn notebook(args: &[&str]) -> Value {
     python("web3-5", "notebook.py", args)
