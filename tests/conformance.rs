@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File},
     io::{self, BufReader},
     path::{Path, PathBuf},
@@ -57,5 +58,23 @@ fn unpack_once(packed: &Path, archive: &str) -> io::Result<PathBuf> {
         Err(_) if folder.is_dir() => fs::remove_dir_all(&part)?,
         renamed => renamed?,
     }
+    forget_others(&cache, archive, &folder)?;
     Ok(folder)
+}
+
+/// Removes what older packs of the same archive were unpacked to.
+fn forget_others(cache: &Path, archive: &str, kept: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(cache)? {
+        let other = entry?.path();
+        let name = other.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let Some(version) = name.strip_prefix(archive).and_then(|end| end.strip_prefix('-')) else {
+            continue;
+        };
+        let is_version = version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        if is_version && other != kept {
+            // Somebody else may be at it, too.
+            let _ = fs::remove_dir_all(&other);
+        }
+    }
+    Ok(())
 }

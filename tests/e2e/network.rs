@@ -20,6 +20,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// imports such a file, but as a node it always asks for seals, so it cannot fetch them.
 const BLOCKS: u64 = 420;
 
+/// How many transactions wait for an earlier one.
+const SENT: u64 = 200;
+
 fn hash_of(rpc: &mut Rpc, height: u64) -> String {
     let block = rpc.call("eth_getBlockByNumber", json!([format!("{height:#x}"), false]));
     block["hash"].as_str().expect("the block is there").to_owned()
@@ -263,6 +266,51 @@ fn nodes_find_each_other_again_without_a_bootnode() {
         number(&node.rpc.call("net_peerCount", json!([]))) == 1
     });
     for node in [first, second] {
+        node.stop_well();
+    }
+}
+
+/// A Service gives each request to another node; one of them is stopped while it has what the
+/// others wait for.
+#[test]
+fn a_senders_transactions_reach_everybody_whichever_nodes_have_which() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let key = Key::fixed(1);
+    let genesis = write(folder.path(), "genesis.json", book_genesis(&[Key::fixed(1)]).to_string());
+    let args = ["--role", "tx", "--nodiscover"];
+    let mut nodes = ["one", "two", "three"].map(|name| start(&genesis, &at(name), &args));
+    let send = |node: &mut Node, nonce: u64| {
+        let tx = raw(&key.transfer(CHAIN_ID, nonce, key.address()));
+        node.rpc.call("eth_sendRawTransaction", json!([tx]));
+    };
+    // Before they know each other: the second has the even nonces, the first the odd ones. More
+    // wait than an account may queue in a full pool.
+    for nonce in 1..=SENT {
+        send(&mut nodes[usize::from(nonce % 2 == 0)], nonce);
+    }
+    let hub = nodes[2].enode();
+    for node in &mut nodes[..2] {
+        assert_eq!(node.rpc.call("admin_addPeer", json!([hub])), true);
+    }
+    let status = |node: &mut Node| {
+        let status = node.rpc.call("txpool_status", json!([]));
+        ["pending", "queued"].map(|kind| number(&status[kind]))
+    };
+    nodes[2].wait("it has all that wait", LONGEST, |node| status(node) == [0, SENT]);
+    // What a node had on its disk is told, too.
+    let [one, mut two, mut three] = nodes;
+    one.stop_well();
+    send(&mut two, SENT + 2);
+    three.wait("it has one more", LONGEST, |node| status(node) == [0, SENT + 1]);
+    let mut one = start(&genesis, &at("one"), &args);
+    send(&mut one, 0);
+    assert_eq!(one.rpc.call("admin_addPeer", json!([hub])), true);
+    send(&mut two, SENT + 1);
+    for node in [&mut one, &mut two, &mut three] {
+        node.wait("all are pending", LONGEST, |node| status(node) == [SENT + 3, 0]);
+    }
+    for node in [one, two, three] {
         node.stop_well();
     }
 }

@@ -37,6 +37,7 @@ pub(crate) struct Node {
     pub(crate) chain: SteppedChain,
     pub(crate) pool: Pool,
     pub(crate) changes: broadcast::Receiver<B256>,
+    pub(crate) waiting_own: broadcast::Receiver<B256>,
     pub(crate) protocol: Protocol,
     pub(crate) lie: Option<Lie>,
     pub(crate) mines: bool,
@@ -69,6 +70,7 @@ impl Node {
         let protocol = Protocol::new(&chain.handle().view(), seed);
         Self {
             changes: pool.changes(),
+            waiting_own: pool.changes_of_waiting_own(),
             pool,
             protocol,
             chain,
@@ -115,8 +117,8 @@ impl Node {
     /// What the pool says is new, in an order that does not depend on its hash tables.
     pub(crate) fn take_changes(&mut self) -> Vec<B256> {
         let mut hashes = Vec::new();
-        while let Ok(hash) = self.changes.try_recv() {
-            hashes.push(hash);
+        for changes in [&mut self.changes, &mut self.waiting_own] {
+            hashes.extend(std::iter::from_fn(|| changes.try_recv().ok()));
         }
         hashes.sort_by_key(|hash| self.pool.get(*hash).map(|tx| (tx.sender, tx.nonce())));
         hashes

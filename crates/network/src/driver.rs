@@ -137,6 +137,8 @@ pub(crate) struct Driver {
     pub(crate) admitting: HashSet<task::Id>,
     /// Hashes of what is new in the pool.
     pub(crate) pooled: broadcast::Receiver<B256>,
+    /// Hashes of what users gave to this node that is not pending yet.
+    pub(crate) waiting_own: broadcast::Receiver<B256>,
     pub(crate) fresh: Fresh,
     pub(crate) metrics: NetworkMetrics,
     /// The share of the inbox of the message that is worked on. A job that keeps the message's
@@ -151,6 +153,8 @@ impl Driver {
         let mut changes = self.chain.events();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What the pool's journal held, to be announced again and again as all that is this node's own.
+        self.on_event(Event::PoolSkipped);
         loop {
             let is_open = self.pending.is_open(Instant::now());
             let listener = sources.listener.as_ref().filter(|_| is_open);
@@ -509,7 +513,9 @@ impl Driver {
     fn announce(&mut self) {
         let now = Instant::now();
         loop {
-            match self.pooled.try_recv() {
+            let pending = self.pooled.try_recv();
+            let is_over = matches!(pending, Err(TryRecvError::Empty | TryRecvError::Closed));
+            match if is_over { self.waiting_own.try_recv() } else { pending } {
                 Ok(hash) => self.fresh.add(hash, now),
                 Err(TryRecvError::Lagged(_)) => self.on_pool_skipped(),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
@@ -523,6 +529,7 @@ impl Driver {
     /// Changes came faster than they were read: the pool itself has to be looked through.
     fn on_pool_skipped(&mut self) {
         self.pooled = self.pooled.resubscribe();
+        self.waiting_own = self.waiting_own.resubscribe();
         self.fresh = Fresh::default();
         self.on_event(Event::PoolSkipped);
     }

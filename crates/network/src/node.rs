@@ -236,6 +236,7 @@ pub async fn start(
         troubles: troubles_seen,
         admitting: Default::default(),
         pooled: pool.changes(),
+        waiting_own: pool.changes_of_waiting_own(),
         fresh: Default::default(),
         metrics: NetworkMetrics::new(),
         room: None,

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use primitives::{Address, B256};
 
-use crate::{BestTransactions, Pool, PoolError, PooledTransaction, account::Account, read_facts};
+use crate::{
+    BestTransactions, Origin, Pool, PoolError, PooledTransaction, account::Account, read_facts,
+};
 
 /// Everything in the pool at one moment, by sender.
 pub type Content = BTreeMap<Address, AccountContent>;
@@ -65,6 +67,14 @@ impl Pool {
     pub fn pending(&self) -> Vec<Arc<PooledTransaction>> {
         let ground = self.ground();
         ground.inner.accounts().flat_map(|(_, account)| account.pending()).cloned().collect()
+    }
+
+    /// All transactions that were given to this node and wait for an earlier one of their sender.
+    #[must_use]
+    pub fn waiting_own(&self) -> Vec<Arc<PooledTransaction>> {
+        let ground = self.ground();
+        let queued = ground.inner.accounts().flat_map(|(_, account)| account.queued());
+        queued.filter(|tx| tx.origin == Origin::Local).cloned().collect()
     }
 
     /// Senders whose transactions are spared price floor and eviction, of those that have some.

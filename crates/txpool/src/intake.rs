@@ -227,7 +227,7 @@ impl Intake<'_> {
         read: &HashMap<Address, Result<Facts, PoolError>>,
     ) -> Result<(), Moved> {
         let now = Instant::now();
-        let mut promoted = Vec::new();
+        let (mut promoted, mut waiting_own) = (Vec::new(), Vec::new());
         let mut answers = Vec::new();
         {
             let mut ground = self.pool.ground();
@@ -243,10 +243,20 @@ impl Intake<'_> {
                 if answer.is_err() && inner.known_facts(sender).is_none() {
                     inner.remember(generation, sender, facts);
                 }
-                answers.push(answer.map(|hashes| promoted.extend(hashes)));
+                let (hash, origin) = (waiting.tx().hash(), waiting.tx().origin);
+                answers.push(answer.map(|hashes| {
+                    if origin == Origin::Local && !hashes.contains(&hash) {
+                        waiting_own.push(hash);
+                    }
+                    promoted.extend(hashes);
+                }));
             }
         }
         self.pool.announce(&promoted);
+        for hash in waiting_own {
+            // No listener is a normal state of affairs.
+            let _ = self.pool.0.waiting_own.send(hash);
+        }
         let mut answers = answers.into_iter();
         self.settle_all(|_| answers.next().expect("one answer for each that waits"));
         Ok(())

@@ -86,6 +86,7 @@ struct Shared {
     chain: ChainHandle,
     ground: Mutex<Ground>,
     changes: broadcast::Sender<B256>,
+    waiting_own: broadcast::Sender<B256>,
     arrivals: AtomicU64,
     journal: Option<Journal>,
     /// How often the journal is rewritten.
@@ -121,6 +122,7 @@ impl Pool {
             chain,
             ground: Mutex::new(Ground { inner, view }),
             changes: broadcast::channel(CHANGES_MAX).0,
+            waiting_own: broadcast::channel(CHANGES_MAX).0,
             arrivals: AtomicU64::new(0),
             journal,
             rotation,
@@ -160,6 +162,13 @@ impl Pool {
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<B256> {
         self.0.changes.subscribe()
+    }
+
+    /// The hashes of transactions that were given to this node and wait for an earlier one of their
+    /// sender, from now on. Whoever lags too far reads [`Self::waiting_own`].
+    #[must_use]
+    pub fn changes_of_waiting_own(&self) -> broadcast::Receiver<B256> {
+        self.0.waiting_own.subscribe()
     }
 
     fn ground(&self) -> MutexGuard<'_, Ground> {

@@ -9,7 +9,8 @@ pub const QUEUED_MAX: usize = 1_024;
 /// How many pending transactions a remote account keeps when there are too many (geth:
 /// `accountslots`).
 pub const ACCOUNT_PENDING_MAX: usize = 16;
-/// How many transactions a remote account may have queued (geth: `accountqueue`).
+/// How many transactions a remote account may have queued (geth: `accountqueue`) when more than half
+/// of all that may be queued is taken.
 pub const ACCOUNT_QUEUED_MAX: usize = 64;
 /// How many local transactions the pool holds.
 pub const LOCALS_MAX: usize = 4_096;

@@ -41,6 +41,14 @@ pub(crate) fn own_transactions(pool: &Pool) -> (usize, Vec<Message>) {
     (count, messages)
 }
 
+/// What is pending, and what users gave to this node: others may have what that waits for, and it
+/// would wait at each node in turn if a sender's transactions are given to several.
+fn to_pass_on(pool: &Pool) -> Vec<Arc<PooledTransaction>> {
+    let mut pooled = pool.pending();
+    pooled.extend(pool.waiting_own());
+    pooled
+}
+
 impl Protocol {
     pub(super) fn greet_with_transactions(
         &mut self,
@@ -48,8 +56,8 @@ impl Protocol {
         version: EthVersion,
         turn: &mut Turn<'_>,
     ) {
-        let pending = turn.pool.pending();
-        let pending = pending.iter().map(|pooled| AnnouncedTransaction::of(&pooled.tx)).collect();
+        let pooled = to_pass_on(turn.pool);
+        let pending = pooled.iter().map(|pooled| AnnouncedTransaction::of(&pooled.tx)).collect();
         self.on_transactions(Event::PeerJoined { peer, version, pending }, turn);
     }
 
@@ -66,11 +74,11 @@ impl Protocol {
         }
     }
 
-    /// Passes on what is pending and was never passed on: to spread the rest once more would tell
+    /// Passes on what was never passed on: to spread the rest once more would tell
     /// everybody everything.
     pub(super) fn on_pool_skipped(&mut self, turn: &mut Turn<'_>) {
-        let pending = turn.pool.pending();
-        let hashes = pending.iter().map(|pooled| *pooled.tx.tx_hash());
+        let pooled = to_pass_on(turn.pool);
+        let hashes = pooled.iter().map(|pooled| *pooled.tx.tx_hash());
         let missed: Vec<B256> = hashes.filter(|hash| !self.transactions.has_spread(hash)).collect();
         self.on_pooled(&missed, turn);
     }

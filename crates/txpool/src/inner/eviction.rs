@@ -31,7 +31,12 @@ impl Inner {
         }
     }
 
+    /// An account may queue more than its share while half of the queue is free: the nonce that is
+    /// missing is on its way, and whoever sends much by several nodes has many behind it.
     fn over_account_limit(&self, edited: &mut Vec<Address>) -> Option<Victim> {
+        if self.index.totals().remote_queued <= self.limits.queued / 2 {
+            return None;
+        }
         while let Some(&sender) = edited.last() {
             let account = self.accounts.get(&sender).filter(|account| !account.local);
             let crowded = account.filter(|at| at.tally().queued > self.limits.account_queued);

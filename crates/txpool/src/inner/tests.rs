@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    limits::{ACCOUNT_QUEUED_MAX, PENDING_MAX, QUEUED_MAX},
+    limits::{PENDING_MAX, QUEUED_MAX},
     testing::{
         Bench, Draft, GAS, address, base, base_with, draft, fee_market, forks, london_forks,
         with_access_list,
@@ -175,7 +175,7 @@ fn a_flood_of_overdrafts_evicts_nobody() {
     for nonce in 0..5_120 {
         let _ = bench.add(draft(1_000, nonce, 1_000));
     }
-    assert_eq!(bench.held(1_000), (1, ACCOUNT_QUEUED_MAX));
+    assert_eq!(bench.held(1_000), (1, QUEUED_MAX / 2));
     for sender in 0..300 {
         assert_eq!(bench.held(sender), (17, 0));
     }
@@ -204,7 +204,7 @@ fn a_flood_of_future_transactions_evicts_nothing_pending() {
 /// TXP-03 (a): what an expensive replacement turns into a future leaves pending at once.
 #[test]
 fn a_replacement_that_spends_everything_demotes_what_follows() {
-    let mut bench = Bench::new(Limits { account_queued: 4, ..limits() });
+    let mut bench = Bench::new(Limits { account_queued: 4, queued: 8, ..limits() });
     bench.balance = transfers(100);
     for nonce in 0..10 {
         bench.add(draft(1, nonce, 1)).unwrap();
@@ -263,7 +263,7 @@ fn eviction_looks_at_what_the_next_block_would_pay() {
 
 #[test]
 fn an_account_queues_so_many_and_no_more() {
-    let mut bench = Bench::new(Limits { account_queued: 3, ..limits() });
+    let mut bench = Bench::new(Limits { account_queued: 3, queued: 6, ..limits() });
     for nonce in [5, 6, 8] {
         bench.add(draft(1, nonce, 1)).unwrap();
     }
@@ -273,6 +273,22 @@ fn an_account_queues_so_many_and_no_more() {
     for nonce in 1..20 {
         bench.add(draft(2, nonce, 1).local()).unwrap();
     }
+    bench.inner.audit();
+}
+
+#[test]
+fn an_account_queues_more_while_half_of_the_queue_is_free() {
+    let mut bench = Bench::new(Limits { account_queued: 2, queued: 10, ..limits() });
+    for nonce in 1..=5 {
+        bench.add(draft(1, nonce, 1)).unwrap();
+    }
+    check(&mut bench, draft(1, 6, 1), "account limit exceeded");
+    bench.add(draft(2, 5, 1)).unwrap();
+    bench.add(draft(2, 6, 1)).unwrap();
+    assert_eq!((bench.held(1), bench.held(2)), ((0, 5), (0, 2)), "nobody pays for another's");
+    // Whoever has more than his share loses it when he moves again.
+    check(&mut bench, draft(1, 7, 1), "account limit exceeded");
+    assert_eq!(bench.held(1), (0, 3));
     bench.inner.audit();
 }
 
