@@ -354,6 +354,9 @@ fn the_doctor_says_why_nodes_are_not_connected() {
     let alone = doctor(&[]);
     assert_eq!(alone.status.code(), Some(1));
     assert!(shown(&alone).contains("no peer, and nobody was called"), "{}", shown(&alone));
+    let socket = at("node").join("geth.ipc");
+    let local = run(&["peers", "doctor", "--url", text(&socket)]);
+    assert!(shown(&local).contains("no peer, and nobody was called"), "{}", shown(&local));
     let well = doctor(&[&friend.enode()]);
     assert!(well.status.success(), "{}", shown(&well));
     assert!(shown(&well).contains("no trouble found"), "{}", shown(&well));
@@ -370,7 +373,11 @@ fn the_doctor_says_why_nodes_are_not_connected() {
     assert!(said.contains("initialise both with the same genesis file"), "{said}");
     fail(&["peers", "doctor", "--url", "ftp://x"], 2, &["http://<host>:<port>"]);
     fail(&["peers", "doctor", "enode://x"], 2, &["enode://x"]);
-    fail(&["peers", "doctor", "--url", "http://127.0.0.1:1"], 1, &["cannot reach 127.0.0.1:1"]);
+    fail(
+        &["peers", "doctor", "--url", "http://127.0.0.1:1"],
+        1,
+        &["cannot reach http://127.0.0.1:1"],
+    );
     for node in [node, friend, stranger] {
         node.stop_well();
     }

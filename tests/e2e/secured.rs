@@ -107,6 +107,12 @@ fn libraries_and_curl_reach_a_node_behind_tls_that_wants_a_secret() {
     assert_eq!(output.status.code(), Some(60), "{}", shown(&output));
     let output = curl(&[&format!("http://{http}")]);
     assert!(shown(&output).contains("HTTP request to an HTTPS server"), "{}", shown(&output));
+    for (login, words) in [(&*format!("{LOGIN}@"), "no peer, and nobody was called"), ("", "401")] {
+        let url = format!("https://{login}{http}");
+        let args = ["--tls.cafile", &files.authority, "peers", "doctor", "--url", &url];
+        let error = fail(&args, 1, &[words]);
+        assert!(!error.contains("hidden-password"), "{error}");
+    }
     let seen = clients::web3_7_secured(&[&http, &ws, &files.authority, &files.secret, LOGIN]);
     let expected = json!({
         "token": CHAIN_ID,

@@ -225,7 +225,7 @@ pub enum PeersCommand {
 /// Whom to ask, and about whom.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DoctorArgs {
-    /// The running node; it must offer `admin` over HTTP
+    /// The running node, over HTTP, WebSocket or its local socket; it must offer `admin` there
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8545")]
     pub url: String,
     /// Nodes that it should be connected to; it calls them

@@ -97,7 +97,7 @@ fn execute_printing(invocation: &Invocation, config: &Config) -> Result<()> {
         Command::Dumpconfig { file: Some(path) } => std::fs::write(path, config.to_toml())
             .wrap_err_with(|| format!("cannot write {}", path.display())),
         Command::Db(DbCommand::Verify) => chains::verify(config, out),
-        Command::Peers(PeersCommand::Doctor(args)) => peers::doctor(args, out),
+        Command::Peers(PeersCommand::Doctor(args)) => peers::doctor(config, args, out),
         Command::Version => version(out),
         Command::License => Ok(writeln!(
             out,

@@ -3,16 +3,17 @@
 use std::{
     collections::HashSet,
     io::Write,
-    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use ::console::{Client, Endpoint, Interrupt};
 use devp2p::{NodeRecord, discovery::clock_of, discv4::is_off};
 use eyre::{Result, WrapErr, bail, eyre};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{args::DoctorArgs, exit::UsageError, plain_http};
+use crate::{args::DoctorArgs, config::Config, exit::UsageError, secured};
 
 /// How long a node that is asked about may take to be connected or to fail: a call's own limit, and
 /// the handshake's.
@@ -20,6 +21,8 @@ const VERDICT_PERIOD_MAX: Duration = Duration::from_secs(25);
 /// How often the running node is asked meanwhile.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
+/// How long the running node has for an answer.
+const ANSWER_PERIOD_MAX: Duration = Duration::from_secs(2);
 /// How long a node has to tell its clock.
 const CLOCK_PERIOD_MAX: Duration = Duration::from_secs(3);
 /// Nodes whose clock is asked for.
@@ -27,8 +30,9 @@ const CLOCKS_MAX: usize = 64;
 
 /// A running node, by its JSON-RPC.
 struct Node {
-    address: SocketAddr,
-    host: String,
+    client: Arc<Client>,
+    /// Where it is, as it can be shown.
+    door: String,
 }
 
 /// Examines a running node and prints what it finds.
@@ -36,7 +40,7 @@ struct Node {
 /// # Errors
 ///
 /// If the node does not answer or does not offer `admin`, or if something is wrong with a peer.
-pub fn doctor(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
+pub fn doctor(config: &Config, args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
     let nodes = args.nodes.iter().map(|url| {
         url.parse::<NodeRecord>().map_err(|error| eyre!(UsageError(format!("{url}: {error}"))))
     });
@@ -45,7 +49,7 @@ pub fn doctor(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
         .enable_all()
         .build()
         .wrap_err("cannot start a runtime")?;
-    runtime.block_on(examine(&Node::of(&args.url)?, &nodes, out))
+    runtime.block_on(examine(&Node::of(config, &args.url)?, &nodes, out))
 }
 
 async fn examine(node: &Node, wanted: &[NodeRecord], out: &mut dyn Write) -> Result<()> {
@@ -147,29 +151,29 @@ async fn compare_clocks(
 }
 
 impl Node {
-    fn of(url: &str) -> Result<Self> {
-        let wrong = |why: &str| {
-            eyre!(UsageError(format!("--url {url}: {why}; expected http://<host>:<port>")))
-        };
-        let host = url.strip_prefix("http://").ok_or_else(|| wrong("is no http URL"))?;
-        let host = host.trim_end_matches('/').to_owned();
-        let mut addresses = host.to_socket_addrs().map_err(|error| wrong(&error.to_string()))?;
-        let address = addresses.next().ok_or_else(|| wrong("has no address"))?;
-        Ok(Self { address, host })
+    fn of(config: &Config, url: &str) -> Result<Self> {
+        let endpoint = Endpoint::parse(url).map_err(|error| {
+            eyre!(UsageError(format!("--url: {error}; for example http://<host>:<port>")))
+        })?;
+        let connector = secured::connector(config.authorities.as_deref())?;
+        let door = endpoint.to_string();
+        let client = Client::start(endpoint, &connector, Interrupt::default(), ANSWER_PERIOD_MAX)?;
+        Ok(Self { client: Arc::new(client), door })
     }
 
     async fn call(&self, method: &str, params: Value) -> Result<Value> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let client = Arc::clone(&self.client);
+        let asking = move || client.request(request.to_string());
+        let answer = tokio::task::spawn_blocking(asking).await.wrap_err("asking panicked")?;
         // As text: exit codes of I/O errors are for those of our own disk.
-        let answer = plain_http::post_json(self.address, &self.host, "/", request.to_string())
-            .await
-            .map_err(|error| eyre!("{error:#}; is the node running, with --http?"))?;
-        let mut answer: Value = serde_json::from_str(&answer)
-            .wrap_err_with(|| format!("{} does not speak JSON-RPC", self.host))?;
+        let mut answer = answer.map_err(|error| {
+            eyre!("cannot reach {}: {error}; is the node running, with --http?", self.door)
+        })?;
         match answer.get("error") {
             Some(error) if error["code"] == -32_601 => bail!(
                 "{} does not offer {method}: start the node with --http.api eth,net,web3,admin",
-                self.host
+                self.door
             ),
             Some(error) => bail!("{method}: {}", word(&error["message"])),
             None => Ok(answer["result"].take()),
