@@ -86,10 +86,11 @@ def images(binary):
     try:
         for folder in ("data", "tmp", "lib"):
             os.makedirs(os.path.join(context, "out", folder))
-        # As docker/Dockerfile does it.
+        # As docker/build-binary does it; another build than that has C++'s library outside.
         names = ["-w", "-N", "*boa_*", "-N", "*rocksdb*"]
         subprocess.run(["strip", "--strip-debug", *names, "-o", os.path.join(context, "out", "hematite"), binary], check=True)
-        for name in ("libstdc++.so.6", "libgcc_s.so.1"):
+        needed = subprocess.check_output(["readelf", "--dynamic", binary], text=True)
+        for name in filter(needed.__contains__, ("libstdc++.so.6", "libgcc_s.so.1")):
             library = subprocess.check_output(["cc", f"-print-file-name={name}"], text=True).strip()
             shutil.copy(library, os.path.join(context, "out", "lib", name))
         with open(os.path.join(context, "Dockerfile"), "w") as file:
