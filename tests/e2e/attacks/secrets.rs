@@ -68,7 +68,7 @@ fn opened(directory: &Path, passwords: &[&str]) -> usize {
             let hash = Default::default();
             keystore.sign_hash_with_password(account.address, password, hash).is_ok()
         };
-        assert!(passwords.iter().any(|password| opens(password)), "{account:?} is lost");
+        assert!(passwords.iter().any(opens), "{account:?} is lost");
     }
     accounts.len()
 }

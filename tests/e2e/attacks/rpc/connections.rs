@@ -139,7 +139,8 @@ async fn readers_that_do_not_read_keep_nobody_out() {
         assert!(web.send(request.as_bytes()).await);
         deaf.push(web);
     }
-    let borne = until_released(&mut arena, before, WRITE_PERIOD_MAX + LEEWAY).await;
+    // The last of them is answered a while after it has asked.
+    let borne = until_released(&mut arena, before, 2 * WRITE_PERIOD_MAX).await;
     say(&format!("RPC-02: {readers} deaf readers borne for {borne:.2?}; {}", visitors.judge()));
     let most = RSS_DELTA_MAX + DEAF_BYTES_MAX * u64::try_from(readers).expect("few");
     drop(deaf);
@@ -213,7 +214,8 @@ async fn strangers_leave_descriptors_to_the_node() {
     say(&format!(
         "RPC-03: {alone:.2} blocks/s alone, {beset:.2} beset, {held} of {DESCRIPTORS} descriptors, \
          {cpu:.2?} of CPU, back after {released:.2?}; {}",
-        visitors.judge()
+        // Hundreds are before each of them in the queue.
+        visitors.judge_within(RELEASE_PERIOD_MAX)
     ));
     assert!(held > DESCRIPTORS as usize / 3, "only {held} descriptors: nobody has attacked");
     assert!(held + DESCRIPTORS_RESERVED <= DESCRIPTORS as usize, "{held} descriptors");
