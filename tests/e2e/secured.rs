@@ -5,7 +5,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
-    time::Duration,
 };
 
 use serde_json::json;
@@ -17,8 +16,6 @@ use crate::harness::{
     node::{ALONE, Node, fail, finish, hematite, shown, succeed},
 };
 
-/// How long anything may take.
-const LONGEST: Duration = Duration::from_secs(180);
 /// The chain of `--dev`.
 const CHAIN_ID: u64 = 1337;
 const SECRET: &str = "7365637265747365637265747365637265747365637265747365637265747365";
@@ -67,15 +64,8 @@ fn start(files: &Files) -> (Node, String, String) {
     let args = [&["--dev", "--ws", "--ws.port", "0"], &files.tls()[..], &secrets].concat();
     let mut node = Node::start(&args);
     let http = node.rpc.url().replace("http://", "");
-    let mut ws = None;
-    node.wait("it speaks WebSocket", LONGEST, |node| {
-        ws = node.logged("WebSocket enabled").and_then(|line| {
-            let url = line.split_once("wss://")?.1.split_whitespace().next()?;
-            Some(url.trim_matches('"').to_owned())
-        });
-        ws.is_some()
-    });
-    (node, http, ws.expect("it was logged"))
+    let ws = node.wait_for_websocket().to_string();
+    (node, http, ws)
 }
 
 fn curl(args: &[&str]) -> Output {

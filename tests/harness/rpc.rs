@@ -52,6 +52,12 @@ impl Rpc {
         Self::new(self.address)
     }
 
+    /// Where the node listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// As libraries want it.
     #[must_use]
     pub fn url(&self) -> String {

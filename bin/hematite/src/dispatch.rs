@@ -47,6 +47,7 @@ fn execute(invocation: &Invocation) -> Result<()> {
     for flag in &invocation.ignored {
         tracing::debug!(%flag, "Flag has no effect here");
     }
+    raise_descriptors();
     match &invocation.command {
         Command::Run | Command::Account(_) => keep_memory_private(),
         // These print from threads of their own: nobody may hold stdout meanwhile.
@@ -108,6 +109,18 @@ fn execute_printing(invocation: &Invocation, config: &Config) -> Result<()> {
         Command::Attach(_) | Command::Console(_) | Command::Js { .. } => {
             unreachable!("the caller runs them")
         }
+    }
+}
+
+/// As many files and sockets as the system lets this process have, and not only as many as it gives
+/// to those that do not ask; as geth does.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "Could not raise the limit of open files");
     }
 }
 

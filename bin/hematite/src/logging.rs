@@ -1,5 +1,7 @@
 //! Log lines on stderr: as geth writes them, or as JSON.
 
+mod json;
+mod limiter;
 mod terminal;
 
 use std::{
@@ -15,6 +17,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::json::Json;
 pub use self::terminal::Terminal;
 use crate::args::{LogFormatArg, Surroundings};
 
@@ -159,7 +162,7 @@ where
     let base = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer);
     match format {
         LogFormat::Terminal => base.event_format(Terminal::default()).boxed(),
-        LogFormat::Json => base.json().flatten_event(true).boxed(),
+        LogFormat::Json => base.event_format(Json::default()).boxed(),
     }
 }
 

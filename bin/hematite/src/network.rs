@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
-    io::Write,
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{
         Arc,
@@ -27,6 +25,7 @@ use secp256k1::SecretKey;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use txpool::Pool;
+use zeroize::Zeroizing;
 
 use crate::{
     args::Surroundings,
@@ -34,7 +33,7 @@ use crate::{
     exit::UsageError,
     nat::{self, Nat},
     nodes::{self, NodeDatabase},
-    report,
+    report, secured,
     urls::{RESOLVE_PERIOD, Sources},
 };
 
@@ -423,10 +422,13 @@ pub(crate) fn node_key(config: &Config) -> Result<SecretKey> {
         return parse_key(hex.expose()).wrap_err("Option \"nodekeyhex\": invalid private key");
     }
     let path = &config.paths.nodekey;
-    match fs::read_to_string(path) {
-        Ok(text) => parse_key(text.trim_end()).wrap_err_with(|| {
-            format!("{} is no node key: remove it, and a new one is made", path.display())
-        }),
+    match fs::read_to_string(path).map(Zeroizing::new) {
+        Ok(text) => {
+            secured::warn_if_public("nodekey", path);
+            parse_key(text.trim_end()).wrap_err_with(|| {
+                format!("{} is no node key: remove it, and a new one is made", path.display())
+            })
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key = SecretKey::new(&mut secp256k1::rand::thread_rng());
             write_key(path, &key)
@@ -447,9 +449,13 @@ pub(crate) fn write_key(path: &Path, key: &SecretKey) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(hex::encode(key.secret_bytes()).as_bytes())?;
-    Ok(file.sync_all()?)
+    // Whatever is there is somebody's, a link that leads nowhere too.
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists).into());
+    }
+    // Never half of it: a node does not start with a key that is damaged.
+    let text = Zeroizing::new(hex::encode(key.secret_bytes()));
+    Ok(accounts::store_privately(path, text.as_bytes())?)
 }
 
 #[cfg(test)]

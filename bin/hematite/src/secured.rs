@@ -90,12 +90,17 @@ fn secret_text(flag: &str, path: &Path) -> Result<Zeroizing<String>> {
 /// readable for everybody unless told otherwise, and nobody else is in such a container.
 fn read_secret(flag: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let bytes = read(flag, path)?;
+    warn_if_public(flag, path);
+    Ok(bytes)
+}
+
+/// Tells if others can read a secret, which is the file of a flag or stands where it would.
+pub(crate) fn warn_if_public(flag: &str, path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     if mode & EVERYBODY_READS != 0 {
         let path = path.display();
         tracing::warn!(%path, "Everybody on this machine can read the file of --{flag}; chmod 600 it");
     }
-    Ok(bytes)
 }
 
 fn read(flag: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {

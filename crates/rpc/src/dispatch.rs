@@ -314,16 +314,20 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Writes it, or why there is no room for it. A refusal is small and needs none.
-    fn write_within(self, bytes_max: usize, reply: &mut Reply) {
+    /// Writes it, or why there is no room for it. A refusal is small and needs none. False if there
+    /// will be no room for others either.
+    fn write_within(self, bytes_max: usize, reply: &mut Reply) -> bool {
         let bytes = reply.bytes.len() + self.len();
         if bytes > bytes_max {
             Self::refused(self.id, RpcError::ResponseTooLarge).write(reply);
-        } else if reply.share.covers(bytes) {
+            return false;
+        }
+        if reply.share.covers(bytes) {
             self.write(reply);
         } else {
             Self::refused(self.id, RpcError::Crowded).write(reply);
         }
+        true
     }
 }
 
@@ -419,9 +423,12 @@ impl Dispatcher {
         };
         let items: Vec<_> = items.into_iter().map(Call::read).collect();
         let mut items = items.into_iter().peekable();
+        let mut has_room = true;
         while let Some(item) = items.next() {
             let answers = match item {
                 Err(refused) => vec![Some(refused)],
+                // As in geth: nobody would get to see what it says.
+                Ok(call) if !has_room => vec![call.answered(failure(RpcError::ResponseTooLarge))],
                 Ok(call) => {
                     let mut calls = vec![call];
                     if self.methods.many.contains_key(&*calls[0].method) {
@@ -437,7 +444,7 @@ impl Dispatcher {
             };
             for answer in answers.into_iter().flatten() {
                 reply.bytes.push(if reply.bytes.is_empty() { b'[' } else { b',' });
-                answer.write_within(self.limits.response_bytes, reply);
+                has_room &= answer.write_within(self.limits.response_bytes, reply);
             }
             // A long batch must not keep the thread from other connections.
             tokio::task::yield_now().await;

@@ -15,6 +15,7 @@ use crate::{
         BODIES_BYTES_MAX, Guard, HttpService, Origins, ServerLimits, SessionService,
         WebSocketService,
     },
+    subscriptions::QUERIES_BYTES_MAX,
 };
 
 /// The transport that only this machine's operator reaches.
@@ -29,6 +30,7 @@ pub(crate) struct Interface {
     nonces: Arc<Mutex<()>>,
     feed: Arc<Feed>,
     bodies: Arc<Budget>,
+    queries: Arc<Budget>,
     limits: ServerLimits,
     /// Who may ask where others than the operator can.
     guard: Guard,
@@ -54,6 +56,7 @@ impl Interface {
             nonces: Arc::default(),
             feed: Arc::new(feed),
             bodies: Arc::new(Budget::new(BODIES_BYTES_MAX)),
+            queries: Arc::new(Budget::new(QUERIES_BYTES_MAX)),
             limits,
             guard,
             doors,
@@ -103,6 +106,7 @@ impl Interface {
             feed: Arc::clone(&self.feed),
             limits: self.limits.session,
             bodies: Arc::clone(&self.bodies),
+            queries: Arc::clone(&self.queries),
         })
     }
 

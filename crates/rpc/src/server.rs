@@ -11,10 +11,11 @@ mod guard;
 mod hosts;
 mod http;
 mod ipc;
+mod places;
 mod session;
 mod upgrade;
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
 use ::http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -27,7 +28,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time,
 };
@@ -40,13 +40,15 @@ use deadline::{Watch, Watched};
 pub use framing::MESSAGE_BYTES_MAX;
 use framing::{Frames, Framing, Values};
 pub use guard::{
-    Guard, LOGINS_MAX, Logins, LoginsError, TOKEN_SECONDS_MAX, TokenSecret, TokenSecretError,
+    Guard, LOGINS_MAX, Logins, LoginsError, TOKEN_SECONDS_MAX, TRIED_ADDRESSES_MAX,
+    TRIES_PER_SECOND_MAX, TokenSecret, TokenSecretError,
 };
 pub use hosts::Hosts;
 pub(crate) use http::HttpService;
 pub use http::{BODIES_BYTES_MAX, BODY_BYTES_MAX};
 pub(crate) use ipc::IpcListener;
 pub use ipc::{IpcError, PATH_BYTES_MAX};
+use places::Places;
 use session::Session;
 pub(crate) use session::SessionService;
 pub use session::{
@@ -55,7 +57,8 @@ pub use session::{
 use upgrade::Turned;
 pub(crate) use upgrade::{Origins, WebSocketService};
 
-/// Connections of one listener. At the limit the loop stops accepting and the kernel queues.
+/// Connections of one listener. At the limit whoever has made the node wait longest gives way; if
+/// nobody has, the loop stops accepting and the kernel queues.
 pub const CONNECTIONS_MAX: usize = 1_000;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -132,36 +135,45 @@ fn descriptors() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// Half of the descriptors stay with the database and the peers.
+/// HTTP and WebSocket, each on a port of its own, get a quarter of the descriptors each; half of
+/// them stay with the database and the peers.
 fn connections_within(descriptors: Option<u64>) -> usize {
-    let half = descriptors.map_or(usize::MAX, |n| usize::try_from(n / 2).unwrap_or(usize::MAX));
-    half.clamp(1, CONNECTIONS_MAX)
+    let quarter = descriptors.map_or(usize::MAX, |n| usize::try_from(n / 4).unwrap_or(usize::MAX));
+    quarter.clamp(1, CONNECTIONS_MAX)
 }
 
 /// Accepts connections until told to stop, then waits for answers under way.
 pub(crate) async fn serve(listener: Listener, limits: ServerLimits, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut places = Places::new(limits.connections);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((accepted, place)) => {
-                let shutdown = shutdown.clone();
-                connections.spawn(async move {
-                    serve_connection(accepted, limits, shutdown).await;
-                    drop(place);
-                });
-            }
-            Err(error) if is_clients_fault(&error) => {}
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_clients_fault(&error) => continue,
             Err(error) => {
                 tracing::warn!(%error, "Could not accept connection");
                 time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        // Until there is one, others stay in the kernel's queue.
+        let place = tokio::select! {
+            () = shutdown.cancelled() => break,
+            place = places.take() => place,
+        };
+        let (watch, shutdown) = (Watch::new(limits.deadlines), shutdown.clone());
+        if let Accepted::Tcp(..) = &accepted {
+            places.watch(&watch);
         }
+        connections.spawn(async move {
+            serve_connection(accepted, watch, limits.session, shutdown).await;
+            drop(place);
+        });
     }
     drop(listener);
     let drained =
@@ -169,15 +181,6 @@ pub(crate) async fn serve(listener: Listener, limits: ServerLimits, shutdown: Ca
     if drained.await.is_err() {
         tracing::debug!(open = connections.len(), "Cut connections at shutdown");
     }
-}
-
-/// Waits for a free place first: a connection that cannot be served stays in the kernel's queue.
-async fn accept(
-    listener: &Listener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
-    Ok((listener.accept().await?, place))
 }
 
 /// Errors of the one connection that was about to be accepted; the next one may be fine.
@@ -189,8 +192,13 @@ fn is_clients_fault(error: &io::Error) -> bool {
     )
 }
 
-async fn serve_connection(accepted: Accepted, limits: ServerLimits, shutdown: CancellationToken) {
-    let message_bytes = limits.session.message_bytes;
+async fn serve_connection(
+    accepted: Accepted,
+    watch: Watch,
+    limits: SessionLimits,
+    shutdown: CancellationToken,
+) {
+    let message_bytes = limits.message_bytes;
     match accepted {
         Accepted::Unix(socket, service) => {
             let framing = Framing::Values(Values::new(message_bytes));
@@ -198,7 +206,8 @@ async fn serve_connection(accepted: Accepted, limits: ServerLimits, shutdown: Ca
         }
         Accepted::Tcp(socket, door) => {
             let turned = Turned::default();
-            http_connection(socket, &door, limits.deadlines, &turned, &shutdown).await;
+            // What it has turned into gives way to nobody.
+            http_connection(socket, &door, watch, &turned, &shutdown).await;
             let (Some(upgrade), Some(websocket)) = (turned.take(), &door.websocket) else { return };
             let Ok(upgraded) = upgrade.await else { return };
             let parts = upgraded.downcast::<TokioIo<Watched<tls::Stream>>>();
@@ -215,15 +224,16 @@ async fn serve_connection(accepted: Accepted, limits: ServerLimits, shutdown: Ca
 async fn http_connection(
     socket: TcpStream,
     door: &Arc<Door>,
-    deadlines: Deadlines,
+    watch: Watch,
     turned: &Turned,
     shutdown: &CancellationToken,
 ) {
+    // Who is gone by now needs no answer.
+    let Ok(from) = socket.peer_addr().map(|address| address.ip()) else { return };
     // Without it every answer on a kept connection may wait 40 ms for the client's acknowledgement.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "Could not set TCP_NODELAY");
     }
-    let watch = Watch::new(deadlines);
     // Agreeing on encryption takes of the first headers' time: who is slow in it is slow in those.
     let opened = tokio::select! {
         opened = open(socket, door.tls.as_ref()) => opened,
@@ -241,7 +251,7 @@ async fn http_connection(
     let requests = {
         let (door, watch, turned) = (Arc::clone(door), watch.clone(), turned.clone());
         service_fn(move |request| {
-            respond(Arc::clone(&door), request, watch.clone(), turned.clone())
+            respond(Arc::clone(&door), request, from, watch.clone(), turned.clone())
         })
     };
     let mut http = http1::Builder::new();
@@ -279,14 +289,15 @@ async fn open(socket: TcpStream, tls: Option<&tls::Acceptor>) -> io::Result<tls:
 async fn respond(
     door: Arc<Door>,
     request: Request<Incoming>,
+    from: IpAddr,
     watch: Watch,
     turned: Turned,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let response = match (&door.websocket, &door.http) {
         (Some(websocket), _) if upgrade::is_upgrade(&request) => {
-            websocket.respond(request, &turned)
+            websocket.respond(request, from, &turned)
         }
-        (_, Some(http)) => http.respond(request, &watch).await,
+        (_, Some(http)) => http.respond(request, from, &watch).await,
         (_, None) => http::plain(StatusCode::NOT_FOUND, "404 page not found"),
     };
     watch.writes();

@@ -12,6 +12,7 @@ use primitives::B256;
 use serde_json::value::RawValue;
 
 use crate::{
+    budget::{Budget, Share},
     convert::RpcLog,
     error::{ArgumentError, RpcError},
     eth::{filter, logs::Query, logs::query},
@@ -22,6 +23,8 @@ use crate::{
 
 /// Subscriptions of one connection.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
+/// Bytes that the subscriptions of all connections look for together, beyond 64 KiB each.
+pub const QUERIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a client may subscribe to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,13 @@ impl Kind {
         }
     }
 
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Logs(query) => query.bytes(),
+            Self::Heads | Self::Transactions { .. } | Self::Sync | Self::Peers => 0,
+        }
+    }
+
     const fn namespace(&self) -> &'static str {
         match self {
             Self::Heads | Self::Logs(_) | Self::Transactions { .. } | Self::Sync => "eth",
@@ -99,6 +109,8 @@ struct Subscription {
 pub(crate) struct Subscriber {
     feed: Arc<Feed>,
     subscriptions: Mutex<Vec<Subscription>>,
+    /// Memory for what they look for. It does not shrink before the connection ends.
+    queries: Mutex<Share>,
     /// Those whose ids the client has not been told yet.
     unannounced: AtomicUsize,
 }
@@ -161,8 +173,9 @@ pub(crate) fn not_found() -> RpcError {
 
 impl Subscriber {
     /// A connection that has subscribed to nothing.
-    pub(crate) fn new(feed: Arc<Feed>) -> Self {
-        Self { feed, subscriptions: Mutex::default(), unannounced: AtomicUsize::new(0) }
+    pub(crate) fn new(feed: Arc<Feed>, queries: &Budget) -> Self {
+        let (subscriptions, queries) = (Mutex::default(), Mutex::new(queries.share()));
+        Self { feed, subscriptions, queries, unannounced: AtomicUsize::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Subscription>> {
@@ -183,6 +196,13 @@ impl Subscriber {
         if subscriptions.len() >= SUBSCRIPTIONS_MAX {
             return Err(RpcError::TooMuch { what: "subscriptions", max: SUBSCRIPTIONS_MAX });
         }
+        let bytes: usize = subscriptions.iter().map(|known| known.kind.bytes()).sum();
+        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        if !queries.covers(bytes + kind.bytes()) {
+            let what = "bytes of what all subscriptions look for";
+            return Err(RpcError::TooMuch { what, max: QUERIES_BYTES_MAX });
+        }
+        drop(queries);
         let id = format!("{:#x}", rand::random::<u128>());
         // Interest first: what happens from then on is put together.
         let interest = self.feed.interest(kind.wanted());

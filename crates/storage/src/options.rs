@@ -1,6 +1,7 @@
 //! How RocksDB is set up: little memory, quick to open, nothing lost.
 
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options};
+use rustix::process::{Resource, getrlimit};
 
 use crate::schema::Column;
 
@@ -11,8 +12,11 @@ const BUFFERS_BYTES: usize = 32 << 20;
 /// Size of the log after which the oldest records are written out, in bytes. It is read again when
 /// the database is opened after a crash, so it bounds how long that takes.
 const LOG_BYTES_MAX: u64 = 48 << 20;
-/// Open files at the same time, of all that the database consists of.
+/// Open files at the same time, of all that the database consists of, and at most a quarter of what
+/// the process may have open.
 const OPEN_FILES_MAX: i32 = 512;
+/// Fewer than this, and it would open and close files all the time.
+const OPEN_FILES_MIN: i32 = 32;
 /// Bits of the filter per key: one look-up of an absent key in a hundred reads the disk in vain.
 const FILTER_BITS: f64 = 10.0;
 
@@ -38,7 +42,7 @@ pub(crate) fn database() -> Options {
     options.set_paranoid_checks(true);
     options.set_db_write_buffer_size(BUFFERS_BYTES);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
-    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_open_files(open_files(getrlimit(Resource::Nofile).current));
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     options.set_skip_stats_update_on_db_open(true);
@@ -48,6 +52,11 @@ pub(crate) fn database() -> Options {
     options.set_max_log_file_size(1 << 20);
     options.set_keep_log_file_num(2);
     options
+}
+
+fn open_files(descriptors: Option<u64>) -> i32 {
+    let quarter = descriptors.and_then(|count| i32::try_from(count / 4).ok());
+    quarter.unwrap_or(OPEN_FILES_MAX).clamp(OPEN_FILES_MIN, OPEN_FILES_MAX)
 }
 
 /// The options of one column; all share one cache.
@@ -97,5 +106,16 @@ const fn shape(column: Column) -> Shape {
         | Column::Unexecuted
         | Column::LogIndex
         | Column::Meta => Shape::Ordered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_leaves_descriptors_to_others() {
+        let open = [Some(64), Some(512), Some(2_048), Some(1 << 40), None].map(open_files);
+        assert_eq!(open, [OPEN_FILES_MIN, 128, OPEN_FILES_MAX, OPEN_FILES_MAX, OPEN_FILES_MAX]);
     }
 }

@@ -11,7 +11,10 @@ use tempfile::TempDir;
 use tokio::{sync::broadcast::Receiver, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{JournalConfig, JournalSync, Limits, Origin, Pool, PoolConfig, PoolError};
+use crate::{
+    JournalConfig, JournalSync, Limits, Origin, Pool, PoolConfig, PoolError, journal::Journal,
+    testing::pooled,
+};
 
 const CHAIN_ID: u64 = 1_337;
 const NOBODY: Address = Address::new([0xee; 20]);
@@ -364,4 +367,71 @@ async fn the_best_of_the_pool_can_be_mined() {
     bench.import(block).await;
     bench.digest(&pool);
     assert_eq!(pool.status(), (0, 0));
+}
+
+/// TXP-07: nonces in any order, from three threads, while the head moves on and back.
+#[tokio::test]
+async fn shuffled_nonces_and_reorgs_lock_nobody_out() {
+    const NONCES: u64 = 60;
+    let mut bench = Bench::new();
+    let directory = TempDir::new().unwrap();
+    let pool = bench.pool_at(&directory);
+    let genesis = bench.head();
+    let first = bench.build(genesis, "a", vec![transfer(0, 0)]);
+    let second = bench.build(genesis, "b", vec![transfer(1, 0)]);
+    let third = bench.build(second.hash(), "c", vec![transfer(2, 0)]);
+    let adders: Vec<_> = (0..3_u8)
+        .map(|account| {
+            let pool = pool.clone();
+            let origin = if account == 0 { Origin::Local } else { Origin::Remote };
+            thread::spawn(move || {
+                // 37 and 60 have no divisor in common, so that each nonce comes once a round.
+                for step in 0..3 * NONCES {
+                    match pool.add(origin, transfer(account, step * 37 % NONCES)) {
+                        Ok(_)
+                        | Err(
+                            PoolError::AlreadyKnown
+                            | PoolError::NonceTooLow
+                            | PoolError::Busy
+                            | PoolError::ReplacementUnderpriced,
+                        ) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for block in [first, second, third] {
+        bench.import(block).await;
+        bench.digest(&pool);
+    }
+    adders.into_iter().for_each(|adder| adder.join().unwrap());
+    bench.digest(&pool);
+    // The first block was taken back; the other two were not.
+    for (account, nonce) in [(0, 0), (1, 1), (2, 1)] {
+        pool.add(Origin::Remote, transfer(account, nonce)).ok();
+        let pending = pool.content_of(sender(account)).pending;
+        let nonces: Vec<u64> = pending.iter().map(|tx| tx.nonce()).collect();
+        assert_eq!(nonces, (nonce..NONCES).collect::<Vec<_>>(), "account {account}");
+    }
+    pool.ground().inner.audit();
+}
+
+/// TXP-08.
+#[tokio::test]
+async fn a_journal_of_another_chain_is_of_no_use_and_does_no_harm() {
+    let bench = Bench::new();
+    let directory = TempDir::new().unwrap();
+    let (other, _) = Journal::open(&journal(&directory));
+    other.rotate(Vec::new).unwrap();
+    for chain_id in [CHAIN_ID + 1, CHAIN_ID] {
+        let account = TestAccount::new(0);
+        let tx = account.transfer(chain_id, 0, NOBODY, U256::from(1));
+        other.enter().append(&[pooled(tx, account.address(), Origin::Local)]).unwrap();
+    }
+    drop(other);
+    let pool = bench.pool_at(&directory);
+    let pending = pool.content_of(sender(0)).pending;
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0].hash(), *transfer(0, 0).tx_hash());
 }

@@ -15,8 +15,8 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::arena::{Arena, CHAIN, PATIENCE, start};
-use crate::harness::{branches::write, node::Node};
+use super::arena::{Arena, CHAIN, PATIENCE, blocks_per_second, start};
+use crate::harness::branches::write;
 
 /// Peers that claim work.
 const CLAIMERS: u64 = 6;
@@ -24,8 +24,6 @@ const CLAIMERS: u64 = 6;
 const CLAIM_PERIOD_MAX: Duration = Duration::from_secs(15 + 2);
 /// How long an honest node may take to catch up meanwhile.
 const SYNC_PERIOD_MAX: Duration = Duration::from_secs(20);
-/// Blocks that are counted before and meanwhile. One is sealed each second.
-const BLOCKS: u64 = 10;
 /// The question that tests a claim.
 const GET_BLOCK_HEADERS: u8 = 0x03;
 
@@ -76,17 +74,6 @@ async fn claims_of_work_that_nobody_did_never_stop_the_sealing_nor_the_sync() {
     assert!(synced <= SYNC_PERIOD_MAX || !is_long(), "{synced:?}");
     arena.judge(gauge, "ETH-09", RSS_DELTA_MAX).await;
     reader.stop_well();
-}
-
-/// How fast the chain grows.
-async fn blocks_per_second(node: &mut Node) -> f64 {
-    let first = node.rpc.block_number();
-    // From one block to another, so that no part of an interval is counted.
-    node.wait_for_block(first + 1, PATIENCE);
-    let began = Instant::now();
-    node.wait_for_block(first + 1 + BLOCKS, PATIENCE);
-    let blocks = u32::try_from(BLOCKS).expect("few blocks");
-    f64::from(blocks) / began.elapsed().as_secs_f64()
 }
 
 /// Claims 2^99 of work and behaves as its number says, until it is dropped. How long that took from

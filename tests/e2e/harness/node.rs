@@ -158,8 +158,12 @@ impl Node {
 
     /// The same, with other namespaces.
     pub(crate) fn start_offering(args: &[&str], namespaces: &str) -> Self {
-        let http = ["--http", "--http.port", "0", "--http.api", namespaces];
-        let mut node = Self::spawn(args, &http);
+        Self::start_by_default(&[args, &["--http.api", namespaces]].concat())
+    }
+
+    /// Starts a node with HTTP on a free port that offers what nobody has to ask for.
+    pub(crate) fn start_by_default(args: &[&str]) -> Self {
+        let mut node = Self::spawn(args, &["--http", "--http.port", "0"]);
         let address = node.wait_for_address("HTTP server started");
         node.rpc = Rpc::new(address);
         node
@@ -201,9 +205,18 @@ impl Node {
     pub(crate) fn wait_for_address(&mut self, words: &str) -> SocketAddr {
         let mut address = None;
         self.wait("it listens", START_TIME_MAX, |node| {
-            address = node.logged(words).and_then(|line| {
-                line.split_once("address=")?.1.split_whitespace().next()?.parse().ok()
-            });
+            address = node.logged(words).and_then(|line| field(&line, "address")?.parse().ok());
+            address.is_some()
+        });
+        address.expect("it was logged")
+    }
+
+    /// Waits until it speaks WebSocket, encrypted or not; where.
+    pub(crate) fn wait_for_websocket(&mut self) -> SocketAddr {
+        let mut address = None;
+        self.wait("it speaks WebSocket", START_TIME_MAX, |node| {
+            let url = node.logged("WebSocket enabled").and_then(|line| field(&line, "url"));
+            address = url.and_then(|url| url.split_once("://")?.1.parse().ok());
             address.is_some()
         });
         address.expect("it was logged")
@@ -222,10 +235,7 @@ impl Node {
     /// Its URL for peers on this machine.
     pub(crate) fn enode(&self) -> String {
         let line = self.logged("Started P2P networking").expect("it has peers");
-        let url = line.split_once("self=").expect("its URL is logged").1;
-        // A value with a sign of equality is quoted.
-        let url = url.split_whitespace().next().expect("the URL is not empty");
-        url.trim_matches('"').to_owned()
+        field(&line, "self").expect("its URL is logged")
     }
 
     /// Everything that was logged.
@@ -320,6 +330,17 @@ impl Node {
         assert!(took < longest, "stopping took {took:?}: {log}");
         log
     }
+}
+
+/// What a line of the log says about something, in either format.
+fn field(line: &str, name: &str) -> Option<String> {
+    if line.starts_with('{') {
+        let line: Value = serde_json::from_str(line).ok()?;
+        return line[name].as_str().map(str::to_owned);
+    }
+    let value = line.split_once(&format!("{name}="))?.1.split_whitespace().next()?;
+    // A value with a sign of equality is quoted.
+    Some(value.trim_matches('"').to_owned())
 }
 
 impl Drop for Node {

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Write},
     sync::{Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{
@@ -18,18 +18,24 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use super::limiter::Limiter;
+
 /// Runes that a message fills before its fields begin.
 const MESSAGE_RUNES: usize = 40;
 /// Most runes that a value is padded to.
 const VALUE_RUNES_MAX: usize = 40;
 /// Most bytes of a value or a message: what a stranger says must not flood the log.
-const VALUE_BYTES_MAX: usize = 2048;
+pub(super) const VALUE_BYTES_MAX: usize = 2048;
 /// Most keys whose widths are remembered.
 const KEYS_MAX: usize = 1024;
+
+/// The field that tells how many lines like this one were not written.
+pub(super) const LEFT_OUT: &str = "left_out";
 
 /// Writes events as geth does.
 #[derive(Debug, Default)]
 pub struct Terminal {
+    limiter: Limiter,
     /// The widest value seen for each key, so that columns line up.
     widths: Mutex<HashMap<&'static str, usize>>,
 }
@@ -51,14 +57,7 @@ impl Visit for Parts {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {error}");
-            cause = error.source();
-        }
-        self.record_str(field, &text);
+        self.record_str(field, &with_causes(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -77,8 +76,14 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        let Some(left_out) = self.limiter.admit(event.metadata(), Instant::now()) else {
+            return Ok(());
+        };
         let mut parts = Parts::default();
         event.record(&mut parts);
+        if left_out > 0 {
+            parts.fields.push((LEFT_OUT, left_out.to_string()));
+        }
         let level = *event.metadata().level();
         let colour = writer.has_ansi_escapes().then(|| colour(level));
         self.write(&mut writer, level, &moment(SystemTime::now()), &parts, colour)
@@ -202,6 +207,25 @@ fn quoted(value: &str) -> String {
     }
 }
 
+/// An error, and what caused it.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether a terminal does something else with a character than show it: control characters, and
+/// marks that turn the direction of writing, which can disguise a line as well.
+pub(super) fn is_obeyed(character: char) -> bool {
+    let turning = matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || turning
+}
+
 /// A text without control characters, and not longer than its limit: it may be a stranger's.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len().min(VALUE_BYTES_MAX));
@@ -210,9 +234,7 @@ fn escaped(value: &str) -> String {
             text.push('…');
             break;
         }
-        // Marks that turn the direction of writing can disguise a line as well.
-        let turning = matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turning {
+        if is_obeyed(character) {
             text.extend(character.escape_default());
         } else {
             text.push(character);

@@ -76,3 +76,45 @@ fn writes_json_when_asked() {
     assert!(text.starts_with("{\"timestamp\":") && text.ends_with("}\n"), "{text}");
     assert!(text.contains("\"message\":\"Imported\"") && text.contains("\"number\":7"), "{text}");
 }
+
+/// LOG-01.
+#[test]
+fn what_a_stranger_says_is_one_short_plain_line_in_every_format() {
+    let evil = "\u{1b}[31m\r\n\u{7}\u{7f}\u{9b}\u{202e}{\"level\":\"ERROR\"}".repeat(1_000);
+    for format in [LogFormat::Terminal, LogFormat::Json] {
+        let text = logged(format, filter(3, None).unwrap(), || {
+            let error: &dyn std::error::Error = &io::Error::other(evil.clone());
+            tracing::info!(evil, error, shown = %evil, quoted = ?evil, "{evil}");
+        });
+        assert_eq!(text.matches('\n').count(), 1, "{format:?}");
+        let obeyed = text.trim_end().chars().find(|character| terminal::is_obeyed(*character));
+        assert_eq!(obeyed, None, "{format:?}");
+        assert!(text.len() <= 5 * 6 * 2_048 + 200, "{format:?}: {}", text.len());
+        if format == LogFormat::Json {
+            let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+            for field in ["message", "evil", "error", "shown", "quoted"] {
+                let value = line[field].as_str().unwrap();
+                assert!(value.len() <= 2_048 && value.ends_with('…'), "{field}");
+            }
+            assert!(evil.starts_with(line["evil"].as_str().unwrap().trim_end_matches('…')));
+        }
+    }
+}
+
+/// LOG-02.
+#[test]
+fn one_place_writes_so_many_lines_a_minute_and_tells_of_the_others() {
+    for format in [LogFormat::Terminal, LogFormat::Json] {
+        let text = logged(format, filter(4, None).unwrap(), || {
+            for round in 0..2_000 {
+                tracing::warn!(round, "Strangers");
+                tracing::debug!(round, "All of it");
+            }
+            tracing::info!("Somebody else");
+        });
+        let count = |word: &str| text.lines().filter(|line| line.contains(word)).count();
+        // Some more if that took long.
+        assert!((600..700).contains(&count("Strangers")), "{}", count("Strangers"));
+        assert_eq!((count("All of it"), count("Somebody else")), (2_000, 1));
+    }
+}

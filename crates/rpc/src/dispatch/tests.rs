@@ -182,6 +182,9 @@ async fn a_batch_stops_growing_at_the_limit() {
     let answer = ask(&format!("[{call},{call}]")).await;
     assert!(answer.contains("xxx"));
     assert!(answer.contains(r#"{"code":-32003,"message":"response too large"}"#), "{answer}");
+    // What comes after it is not run.
+    let answer = ask(&format!("[{call},{call},{{\"id\":2,\"method\":\"test_panic\"}}]")).await;
+    assert_eq!(answer.matches("-32003").count(), 2, "{answer}");
     let single = Dispatcher::new(
         methods(),
         DispatchLimits { response_bytes: 10, ..DispatchLimits::default() },

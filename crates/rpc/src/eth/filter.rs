@@ -24,8 +24,13 @@ use crate::{
     parse::{self, BlockTag},
 };
 
-/// Filters at once, of all clients together.
+/// Filters at once, of all clients together. One more, and those polled longest ago are forgotten:
+/// whoever polls keeps theirs, whatever others install.
 const FILTERS_MAX: usize = 10_000;
+/// Bytes that all filters look for together.
+const FILTERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Of so many filters one is forgotten when there are too many.
+const FORGOTTEN_SHARE: usize = 10;
 /// So many new filters after which the forgotten ones are looked for.
 const SWEEP_INTERVAL: usize = 100;
 /// A filter that is not polled for so long is forgotten.
@@ -55,33 +60,78 @@ struct Filter {
     polled: Instant,
 }
 
+impl Filter {
+    fn bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Blocks { .. } | Kind::Pending { .. } => 0,
+            Kind::Logs { query, .. } => query.bytes(),
+        }
+    }
+}
+
 /// The filters that clients have installed.
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
-    by_id: Mutex<HashMap<u128, Filter>>,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    by_id: HashMap<u128, Filter>,
+    /// What all of them look for.
+    bytes: usize,
+}
+
+impl Book {
+    fn retain(&mut self, is_kept: impl Fn(&Filter) -> bool) {
+        self.by_id.retain(|_, filter| is_kept(filter));
+        self.bytes = self.by_id.values().map(Filter::bytes).sum();
+    }
+
+    fn insert(&mut self, id: u128, filter: Filter) {
+        self.make_room(filter.bytes());
+        self.bytes += filter.bytes();
+        self.by_id.insert(id, filter);
+    }
+
+    fn remove(&mut self, id: u128) -> Option<Filter> {
+        let filter = self.by_id.remove(&id)?;
+        self.bytes -= filter.bytes();
+        Some(filter)
+    }
+
+    /// Forgets those that were polled longest ago until there is room for one more of so many bytes.
+    fn make_room(&mut self, bytes: usize) {
+        while !self.by_id.is_empty()
+            && (self.by_id.len() >= FILTERS_MAX || self.bytes + bytes > FILTERS_BYTES_MAX)
+        {
+            let mut polled: Vec<_> = self.by_id.values().map(|filter| filter.polled).collect();
+            let at = polled.len() / FORGOTTEN_SHARE;
+            let (_, oldest, _) = polled.select_nth_unstable(at);
+            let oldest = *oldest;
+            self.retain(|filter| filter.polled > oldest);
+        }
+    }
 }
 
 impl Filters {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u128, Filter>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn install(&self, kind: Kind, now: Instant) -> Result<String, RpcError> {
-        let mut filters = self.lock();
-        if filters.len().is_multiple_of(SWEEP_INTERVAL) {
-            filters.retain(|_, filter| now.duration_since(filter.polled) < FILTER_LIFETIME);
-        }
-        if filters.len() >= FILTERS_MAX {
-            return Err(RpcError::TooMuch { what: "filters", max: FILTERS_MAX });
+    fn install(&self, kind: Kind, now: Instant) -> String {
+        let mut book = self.lock();
+        if book.by_id.len().is_multiple_of(SWEEP_INTERVAL) {
+            book.retain(|filter| now.duration_since(filter.polled) < FILTER_LIFETIME);
         }
         let id = rand::random();
-        filters.insert(id, Filter { kind, polled: now });
-        Ok(format!("{id:#x}"))
+        book.insert(id, Filter { kind, polled: now });
+        format!("{id:#x}")
     }
 
     /// Takes a filter out for the time of a poll; a second poll at the same time finds nothing.
     fn take(&self, id: u128, now: Instant) -> Result<Filter, RpcError> {
-        let filter = self.lock().remove(&id);
+        let filter = self.lock().remove(id);
         filter
             .filter(|filter| now.duration_since(filter.polled) < FILTER_LIFETIME)
             .ok_or_else(|| RpcError::refused("filter not found"))
@@ -104,20 +154,20 @@ fn new_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     let query = params.required(query)?;
     params.end()?;
     check_range(&query)?;
-    api.filters.install(Kind::Logs { last: view.head_id(), query }, Instant::now())
+    Ok(api.filters.install(Kind::Logs { last: view.head_id(), query }, Instant::now()))
 }
 
 fn new_block_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     let view = api.node.chain.view();
     params.end()?;
-    api.filters.install(Kind::Blocks { last: view.head_id() }, Instant::now())
+    Ok(api.filters.install(Kind::Blocks { last: view.head_id() }, Instant::now()))
 }
 
 fn new_pending_filter(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     let whole = params.optional(parse::boolean)?.unwrap_or(false);
     params.end()?;
     let changes = api.node.pool.changes();
-    api.filters.install(Kind::Pending { changes, whole }, Instant::now())
+    Ok(api.filters.install(Kind::Pending { changes, whole }, Instant::now()))
 }
 
 fn uninstall(api: &Api, params: &mut Params<'_>) -> Result<bool, RpcError> {
@@ -268,5 +318,65 @@ impl Query {
     pub(crate) fn is_wanted(&self, number: u64) -> bool {
         let (first, end) = self.wanted();
         (first..=end).contains(&number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(number: u64) -> Kind {
+        Kind::Blocks { last: BlockNumHash { number, hash: B256::ZERO } }
+    }
+
+    fn logs(addresses: usize) -> Kind {
+        let list = vec!["\"0x0000000000000000000000000000000000000000\""; addresses].join(",");
+        let text = format!("{{\"address\":[{list}]}}");
+        let raw = serde_json::value::RawValue::from_string(text).unwrap();
+        Kind::Logs { last: BlockNumHash::default(), query: query(&raw).unwrap() }
+    }
+
+    fn number(id: &str) -> u128 {
+        u128::from_str_radix(&id[2..], 16).unwrap()
+    }
+
+    /// RPC-17.
+    #[test]
+    fn whoever_polls_keeps_a_filter_whatever_others_install() {
+        let (filters, start) = (Filters::default(), Instant::now());
+        let mine = number(&filters.install(blocks(7), start));
+        for round in 0..100_000_u64 {
+            let now = start + Duration::from_micros(round);
+            filters.install(blocks(round), now);
+            if round.is_multiple_of(1_000) {
+                let mut filter = filters.take(mine, now).unwrap();
+                assert!(matches!(filter.kind, Kind::Blocks { last } if last.number == 7));
+                filter.polled = now;
+                filters.put_back(mine, filter);
+            }
+        }
+        assert!(filters.lock().by_id.len() <= FILTERS_MAX);
+        let late = start + FILTER_LIFETIME + Duration::from_secs(1);
+        assert!(filters.take(mine, late).is_err(), "a filter that nobody polls is forgotten");
+    }
+
+    /// RPC-17.
+    #[test]
+    fn filters_that_look_for_much_leave_room_for_each_other() {
+        let (filters, start) = (Filters::default(), Instant::now());
+        let mut last = 0;
+        for round in 0..3_000_u64 {
+            let now = start + Duration::from_micros(round);
+            last = number(&filters.install(logs(1_000), now));
+            assert!(filters.lock().bytes <= FILTERS_BYTES_MAX);
+        }
+        let count = filters.lock().by_id.len();
+        assert!((500..1_000).contains(&count), "{count} filters of 20 kB");
+        assert!(filters.take(last, start).is_ok());
+        assert_eq!(filters.lock().bytes, (count - 1) * logs_bytes());
+    }
+
+    fn logs_bytes() -> usize {
+        Filter { kind: logs(1_000), polled: Instant::now() }.bytes()
     }
 }

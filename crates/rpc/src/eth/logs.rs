@@ -133,6 +133,12 @@ impl Query {
         addresses && self.topics.iter().all(position)
     }
 
+    /// Memory that it takes for as long as somebody waits for what it looks for.
+    pub(crate) fn bytes(&self) -> usize {
+        let topics: usize = self.topics.iter().map(Vec::len).sum();
+        self.addresses.len() * size_of::<Address>() + topics * size_of::<B256>()
+    }
+
     /// Every log of every block.
     pub(crate) const fn everything() -> Self {
         let range = Range::Between(BlockTag::Earliest, BlockTag::Latest);

@@ -8,8 +8,8 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +17,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::{self, Instant},
 };
 
@@ -64,12 +65,17 @@ const WRITING: u8 = 4;
 pub(crate) struct Watch(Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     start: Instant,
     phase: AtomicU8,
+    /// When the phase began, in milliseconds after `start`.
+    since: AtomicU64,
     /// Milliseconds after `start`; `u64::MAX` is never.
     deadline: AtomicU64,
     deadlines: Deadlines,
+    /// Others need its place.
+    gives_way: AtomicBool,
+    called: Notify,
 }
 
 impl Watch {
@@ -78,14 +84,43 @@ impl Watch {
         let shared = Shared {
             start: Instant::now(),
             phase: AtomicU8::new(HEADER),
+            since: AtomicU64::new(0),
             deadline: AtomicU64::new(millis(deadlines.header)),
             deadlines,
+            gives_way: AtomicBool::new(false),
+            called: Notify::new(),
         };
         Self(Arc::new(shared))
     }
 
+    /// For whoever gives out places; it keeps no connection alive.
+    pub(super) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(super) const fn of(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// How long the client has made the node wait in this phase. `None` while it is the client who
+    /// waits, and of one that gives way already.
+    pub(super) fn waits(&self) -> Option<Duration> {
+        let is_client_waiting = self.0.phase.load(Ordering::Relaxed) == WORKING;
+        let since = Duration::from_millis(self.0.since.load(Ordering::Relaxed));
+        let is_waiting = !is_client_waiting && !self.0.gives_way.load(Ordering::Relaxed);
+        is_waiting.then(|| self.0.start.elapsed().saturating_sub(since))
+    }
+
+    /// Ends the connection, unless it has begun to work meanwhile.
+    pub(super) fn give_way(&self) {
+        self.0.gives_way.store(true, Ordering::Relaxed);
+        self.0.called.notify_one();
+    }
+
     fn enter(&self, phase: u8, limit: Option<Duration>) {
-        let deadline = limit.map_or(u64::MAX, |limit| millis(self.0.start.elapsed() + limit));
+        let now = self.0.start.elapsed();
+        let deadline = limit.map_or(u64::MAX, |limit| millis(now + limit));
+        self.0.since.store(millis(now), Ordering::Relaxed);
         self.0.phase.store(phase, Ordering::Relaxed);
         self.0.deadline.store(deadline, Ordering::Relaxed);
     }
@@ -117,7 +152,7 @@ impl Watch {
         }
     }
 
-    /// Returns when the deadline has passed.
+    /// Returns when the deadline has passed, or somebody else needs the place.
     ///
     /// A deadline moves to an earlier time only by a new phase, whose limit starts then; so looking
     /// again after the shortest limit misses nothing.
@@ -132,7 +167,15 @@ impl Watch {
             }
             let look = now + shortest;
             let wake = self.0.start.checked_add(Duration::from_millis(deadline));
-            time::sleep_until(wake.map_or(look, |wake| wake.min(look))).await;
+            tokio::select! {
+                () = time::sleep_until(wake.map_or(look, |wake| wake.min(look))) => {}
+                () = self.0.called.notified() => {
+                    if self.0.phase.load(Ordering::Relaxed) != WORKING {
+                        return;
+                    }
+                    self.0.gives_way.store(false, Ordering::Relaxed);
+                }
+            }
         }
     }
 }

@@ -5,12 +5,17 @@
 
 mod logins;
 mod token;
+mod tries;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -18,6 +23,8 @@ use hyper::body::Bytes;
 use super::http::plain;
 pub use logins::{LOGINS_MAX, Logins, LoginsError};
 pub use token::{TOKEN_SECONDS_MAX, TokenSecret, TokenSecretError};
+use tries::Tries;
+pub use tries::{TRIED_ADDRESSES_MAX, TRIES_PER_SECOND_MAX};
 
 /// What is asked of whoever asks. The default asks nothing; if there are two ways, either will do.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +34,7 @@ pub struct Guard(Arc<Ways>);
 struct Ways {
     token: Option<TokenSecret>,
     logins: Option<Logins>,
+    tries: Tries,
 }
 
 /// Why somebody may not ask, in words for people.
@@ -37,7 +45,7 @@ impl Guard {
     /// neither.
     #[must_use]
     pub fn new(token: Option<TokenSecret>, logins: Option<Logins>) -> Self {
-        Self(Arc::new(Ways { token, logins }))
+        Self(Arc::new(Ways { token, logins, tries: Tries::default() }))
     }
 
     /// Whether everybody may ask.
@@ -47,18 +55,31 @@ impl Guard {
     }
 
     /// Lets a request pass, or gives what is answered instead.
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Response<Full<Bytes>>>> {
-        self.check(headers, SystemTime::now()).map_err(|reason| {
-            tracing::debug!(reason, "Refused request");
-            Box::new(self.refusal(reason))
-        })
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<(), Box<Response<Full<Bytes>>>> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        // Nobody guesses a token, and whoever has one need not suffer for a neighbour's guesses.
+        if is_of("Basic", given(headers)) && !self.0.tries.may(from, now) {
+            return Err(Box::new(too_many()));
+        }
+        let Err(reason) = self.check(headers, SystemTime::now()) else { return Ok(()) };
+        tracing::debug!(reason, "Refused request");
+        let has_tried = headers.contains_key(AUTHORIZATION);
+        let may_go_on = !has_tried || self.0.tries.failed(from, now);
+        Err(Box::new(if may_go_on { self.refusal(reason) } else { too_many() }))
     }
 
     fn check(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), Reason> {
         if self.is_open() {
             return Ok(());
         }
-        let given = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let given = given(headers);
         match (&self.0.token, &self.0.logins) {
             (_, Some(logins)) if is_of("Basic", given) => logins.check(value(given)),
             (Some(token), _) if is_of("Bearer", given) => token.check(value(given), now),
@@ -78,6 +99,17 @@ impl Guard {
         }
         response
     }
+}
+
+fn too_many() -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "too many wrong secrets, try again");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// What a request says to prove who it is from.
+fn given(headers: &HeaderMap) -> &[u8] {
+    headers.get(AUTHORIZATION).map_or(b"", HeaderValue::as_bytes)
 }
 
 /// Whether a header's value begins with the name of a scheme (RFC 9110, 11.4).

@@ -1,6 +1,6 @@
 //! One HTTP request: who may ask, in what form, and how much.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -66,13 +66,14 @@ impl HttpService {
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
+        from: IpAddr,
         watch: &Watch,
     ) -> Response<Full<Bytes>> {
         let origin = self.allowed_origin(request.headers());
         if origin.is_some() && is_preflight(&request) {
             return preflight(request.headers(), origin);
         }
-        let mut response = match self.answer(request, watch).await {
+        let mut response = match self.answer(request, from, watch).await {
             Ok(Answer::Json(answer)) => json(answer),
             Ok(Answer::Page(page)) => page,
             Err(Refusal::Text(status, text)) => plain(status, &text),
@@ -88,7 +89,12 @@ impl HttpService {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>, watch: &Watch) -> Result<Answer, Refusal> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        watch: &Watch,
+    ) -> Result<Answer, Refusal> {
         if !self.allows_host(&request) {
             return Err(Refusal::Text(StatusCode::FORBIDDEN, "invalid host specified".into()));
         }
@@ -96,7 +102,7 @@ impl HttpService {
             && let Some(page) = explorer::page(&request)
         {
             // So that a browser asks for the password before the page does.
-            self.guard.admit(request.headers()).map_err(Refusal::Unknown)?;
+            self.guard.admit(request.headers(), from).map_err(Refusal::Unknown)?;
             return Ok(Answer::Page(page));
         }
         if !request.uri().path().starts_with(&self.prefix) {
@@ -110,7 +116,7 @@ impl HttpService {
         {
             return Ok(Answer::Json(None));
         }
-        self.guard.admit(request.headers()).map_err(Refusal::Unknown)?;
+        self.guard.admit(request.headers(), from).map_err(Refusal::Unknown)?;
         self.check_form(&request)?;
         watch.reads_body();
         let (body, _share) = self.read(request.into_body()).await?;

@@ -75,6 +75,8 @@ pub(crate) struct SessionService {
     pub(crate) limits: SessionLimits,
     /// Memory for messages, shared with all other transports.
     pub(crate) bodies: Arc<Budget>,
+    /// The same for what subscriptions look for.
+    pub(crate) queries: Arc<Budget>,
 }
 
 /// Why a session ended.
@@ -143,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             share: service.bodies.share(),
             closing: None,
             calls: Vec::new(),
-            subscriber: Arc::new(Subscriber::new(Arc::clone(&service.feed))),
+            subscriber: Arc::new(Subscriber::new(Arc::clone(&service.feed), &service.queries)),
             changes: None,
             out: Vec::new(),
             alarm: Instant::now() + service.limits.silence,

@@ -319,7 +319,8 @@ async fn answers_that_nobody_takes_are_cut() {
     socket.write_all(post("", r#"{"id":1,"method":"test_long"}"#).as_bytes()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     // The server's side of the connection ends by itself although nobody reads.
-    serve_connection(Accepted::Tcp(accepted, door), limits, CancellationToken::new()).await;
+    let (watch, token) = (Watch::new(limits.deadlines), CancellationToken::new());
+    serve_connection(Accepted::Tcp(accepted, door), watch, limits.session, token).await;
     let mut taken = Vec::new();
     let _ = socket.read_to_end(&mut taken).await;
     assert!(taken.len() < 20 * 1024 * 1024);
@@ -337,6 +338,35 @@ async fn at_the_limit_accepting_pauses_and_nobody_is_refused() {
         assert_eq!(rest(socket).await, "");
     }
     server.stop().await;
+}
+
+/// In each phase in which the node waits for a client; no deadline would end it in a test's time.
+#[tokio::test]
+async fn at_the_limit_whoever_has_dawdled_longest_gives_way() {
+    let never = Duration::from_secs(100_000);
+    let patient = |d: &mut Deadlines| {
+        *d = Deadlines { header: never, body: never, write: never, idle: never };
+    };
+    let whole = post("", CALL);
+    for sent in [0, 1, whole.len() - 1] {
+        let limits = ServerLimits { connections: 3, ..hurried(patient) };
+        let server = TestServer::start(limits, &[]).await;
+        let mut slow = Vec::new();
+        for _ in 0..2 {
+            let mut socket = server.connect().await;
+            socket.write_all(&whole.as_bytes()[..sent]).await.unwrap();
+            slow.push(socket);
+        }
+        let mut idle = used(&server).await;
+        let _fourth = used(&server).await;
+        assert_eq!(rest(&mut slow[0]).await, "", "after {sent} bytes");
+        // The others have their places still.
+        slow[1].write_all(&whole.as_bytes()[sent..]).await.unwrap();
+        assert_eq!(body(&rest(&mut slow[1]).await), ANSWER);
+        idle.write_all(whole.as_bytes()).await.unwrap();
+        assert_eq!(body(&rest(&mut idle).await), ANSWER);
+        server.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -397,7 +427,7 @@ async fn a_stop_finishes_the_answer_under_way() {
 
 #[test]
 fn half_of_the_descriptors_stay_with_the_rest_of_the_node() {
-    assert_eq!(connections_within(Some(512)), 256);
+    assert_eq!(2 * connections_within(Some(512)), 256);
     assert_eq!(connections_within(Some(1)), 1);
     assert_eq!(connections_within(None), CONNECTIONS_MAX);
 }

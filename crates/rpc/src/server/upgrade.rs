@@ -1,6 +1,9 @@
 //! From an HTTP request to a WebSocket: who may, and how it is agreed (RFC 6455, section 4).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -50,13 +53,14 @@ impl WebSocketService {
     pub(crate) fn respond(
         &self,
         mut request: Request<Incoming>,
+        from: IpAddr,
         turned: &Turned,
     ) -> Response<Full<Bytes>> {
         if !request.uri().path().starts_with(&self.prefix) {
             return plain(StatusCode::NOT_FOUND, "404 page not found");
         }
         let headers = request.headers();
-        if let Err(refusal) = self.guard.admit(headers) {
+        if let Err(refusal) = self.guard.admit(headers, from) {
             return *refusal;
         }
         let version = headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);

@@ -559,3 +559,36 @@ proptest! {
         }
     }
 }
+
+/// Operations of a random test that goes on: `HEMATITE_TIER=long` makes them ten million.
+fn operations_of_the_long_test() -> usize {
+    let is_long = std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long");
+    if is_long { 10_000_000 } else { 20_000 }
+}
+
+/// TXP-06: one pool that nobody restarts, whose books are compared with what is in it now and then.
+#[test]
+fn the_books_still_balance_after_a_long_life() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+
+    let limits = Limits {
+        pending: 120,
+        queued: 90,
+        account_pending: 3,
+        account_queued: 4,
+        locals: 80,
+        bytes: 200_000,
+        ..Limits::default()
+    };
+    let mut bench = Bench::new(limits);
+    bench.balance = U256::from(9_000_000);
+    let (mut runner, strategy) = (TestRunner::deterministic(), operations());
+    for number in 0..operations_of_the_long_test() {
+        let operation = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
+        perform(&mut bench, operation);
+        if number.is_multiple_of(1_000) {
+            bench.inner.audit();
+        }
+    }
+    bench.inner.audit();
+}

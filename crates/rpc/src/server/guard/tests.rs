@@ -9,6 +9,7 @@ use super::*;
 
 const SECRET: &str = "0x7365637265747365637265747365637265747365637265747365637265747365";
 const NOW: u64 = 1_700_000_000;
+const ANYWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
@@ -237,8 +238,38 @@ fn each_way_is_asked_for_by_its_name() {
         assert_eq!(said(&passwords, header), of_passwords, "{header}");
         assert_eq!(said(&both, header), of_both, "{header}");
     }
-    let refusal = both.admit(&HeaderMap::new()).unwrap_err();
+    let refusal = both.admit(&HeaderMap::new(), ANYWHERE).unwrap_err();
     assert_eq!(refusal.status(), StatusCode::UNAUTHORIZED);
     let ways: Vec<_> = refusal.headers().get_all(WWW_AUTHENTICATE).iter().collect();
     assert_eq!(ways, ["Bearer", "Basic realm=\"hematite\", charset=\"UTF-8\""]);
+}
+
+#[test]
+fn guessing_is_slowed_where_there_is_something_to_guess() {
+    let guard = Guard::new(Some(secret()), Some(logins()));
+    let elsewhere = IpAddr::from([10, 0, 0, 1]);
+    let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let status = |header: &str, from| {
+        let mut headers = HeaderMap::new();
+        if !header.is_empty() {
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(header).unwrap());
+        }
+        guard.admit(&headers, from).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+    };
+    let (good, wrong) = (basic("alice:pass:word"), basic("alice:guess"));
+    let token = format!("Bearer {}", secret().issue(issued));
+    // A browser asks without a password first.
+    for _ in 0..100 {
+        assert_eq!(status("", ANYWHERE), 401);
+    }
+    assert_eq!(status(&good, ANYWHERE), 200);
+    let answers: Vec<_> = (0..100).map(|_| status(&wrong, ANYWHERE)).collect();
+    // The clock goes on meanwhile, so that there may be some more.
+    assert!(answers.iter().filter(|status| **status == 429).count() >= 50, "{answers:?}");
+    assert_eq!(answers[..10], [401; 10]);
+    assert_eq!(status(&good, ANYWHERE), 429, "even a right guess is one");
+    assert_eq!(status(&token, ANYWHERE), 200, "nobody guesses a token");
+    assert_eq!(status(&format!("{token}x"), ANYWHERE), 429);
+    assert_eq!(status(&good, elsewhere), 200);
+    assert_eq!(status(&wrong, elsewhere), 401);
 }

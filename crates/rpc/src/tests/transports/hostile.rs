@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{PATIENCE, Served, Socket};
-use crate::{server::MESSAGE_BYTES_MAX, subscriptions::SUBSCRIPTIONS_MAX};
+use crate::{
+    server::MESSAGE_BYTES_MAX,
+    subscriptions::{QUERIES_BYTES_MAX, SUBSCRIPTIONS_MAX},
+};
 
 impl Socket {
     /// Bytes that need not be a message.
@@ -265,5 +268,37 @@ async fn who_gives_no_sign_of_life_is_asked_and_then_cut() {
     // The local socket is not asked.
     let mut ipc = served.ipc().await;
     assert_eq!(ipc.result("eth_chainId", json!([])).await, "0x539");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn subscriptions_that_look_for_much_are_few() {
+    let served = Served::start().await;
+    let [mut first, mut second] = served.clients().await;
+    let topics = vec![vec![primitives::B256::ZERO; 1_000]; 4];
+    let addresses = vec![primitives::Address::ZERO; 1_000];
+    let query = json!(["logs", { "address": addresses, "topics": topics }]);
+    let bytes = 4 * 1_000 * 32 + 1_000 * 20;
+    let mut made = 0;
+    for client in [&mut first, &mut second] {
+        for _ in 0..SUBSCRIPTIONS_MAX {
+            let answer = client.call("eth_subscribe", query.clone()).await;
+            if let Some(error) = answer.get("error") {
+                assert_eq!(error["code"], -32005, "{answer}");
+                break;
+            }
+            made += 1;
+        }
+    }
+    let most = QUERIES_BYTES_MAX / bytes;
+    assert!((most - 2..=most + 2).contains(&made), "{made} of {most}");
+    assert!(second.result("eth_subscribe", json!(["newHeads"])).await.is_string());
+    drop(first);
+    // The room comes back with the end of a connection, which the server sees a little later.
+    let mut third = served.ws().await;
+    let deadline = Instant::now() + PATIENCE;
+    while third.call("eth_subscribe", query.clone()).await.get("error").is_some() {
+        assert!(Instant::now() < deadline, "there is no room");
+    }
     served.stop().await;
 }

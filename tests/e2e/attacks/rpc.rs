@@ -1,0 +1,8 @@
+//! Attacks on JSON-RPC, as far as they need a whole node.
+
+mod connections;
+mod doors;
+mod heavy;
+mod messages;
+mod requests;
+mod sockets;

@@ -1,0 +1,220 @@
+//! Keys and passwords: what becomes of them when a command is killed, when their files are damaged,
+//! and where they may be seen.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use accounts::{Kdf, Keystore};
+use serde_json::json;
+use tests::harness::random::{Random, rounds, say};
+
+use super::web::{Web, call, post};
+use crate::harness::{
+    branches::write,
+    key::Key,
+    node::{ALONE, Node, fail, hematite, run},
+    text,
+};
+
+const OLD: &str = "the old password";
+const NEW: &str = "the new password";
+/// Milliseconds that a command lives; it needs some hundred.
+const LIFE_MILLISECONDS: std::ops::Range<u64> = 1..800;
+
+/// A node with peers and nothing else.
+const NODE: [&str; 10] = [
+    "--genesis",
+    "book",
+    "--role",
+    "tx",
+    "--maxpeers",
+    "1",
+    "--port",
+    "0",
+    "--http=false",
+    "--nodiscover",
+];
+
+/// Runs a command with some input and kills it in the middle.
+fn kill_within(args: &[&str], input: &Path, life: Duration) {
+    let mut command = Command::new(hematite());
+    command.args(args).envs(ALONE).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(fs::File::open(input).expect("the input is there"));
+    let mut child = command.spawn().expect("it starts");
+    thread::sleep(life);
+    // It may have ended already.
+    let _ = child.kill();
+    child.wait().expect("the child is ours");
+}
+
+/// How many keys there are, all of which one of the passwords opens.
+fn opened(directory: &Path, passwords: &[&str]) -> usize {
+    if !directory.exists() {
+        return 0;
+    }
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(directory), 0o700);
+    let keystore = Keystore::open(directory).expect("it is a keystore");
+    let accounts = keystore.accounts();
+    for account in &accounts {
+        assert_eq!(mode(&account.path), 0o600, "{account:?}");
+        let opens = |password: &&str| {
+            let hash = Default::default();
+            keystore.sign_hash_with_password(account.address, password, hash).is_ok()
+        };
+        assert!(passwords.iter().any(opens), "{account:?} is lost");
+    }
+    accounts.len()
+}
+
+/// KEY-03.
+#[test]
+fn a_key_is_there_or_not_whenever_its_command_is_killed() {
+    let mut random = Random::new("keys");
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = folder.path().join("keystore");
+    let keystore = text(&directory);
+    let password = write(folder.path(), "password", OLD);
+    let input = folder.path().join("input");
+    fs::write(&input, format!("{OLD}\n{NEW}\n{NEW}\n")).expect("it is written");
+    let light = ["--lightkdf", "--keystore", keystore];
+    let new = [&["account", "new", "--password", &password], &light[..]].concat();
+    let mut count = 0;
+    for round in 0..rounds() {
+        let life = Duration::from_millis(random.within(LIFE_MILLISECONDS));
+        kill_within(&new, &input, life);
+        let key = Key::fixed(u8::try_from(round % 200).expect("a byte"));
+        let secret = write(folder.path(), "secret", key.hex());
+        let import = [&["account", "import", "--password", &password], &light[..], &[&secret]];
+        kill_within(&import.concat(), &input, life);
+        let now = opened(&directory, &[OLD]);
+        assert!(now >= count, "round {round}: {now} of {count} keys");
+        count = now;
+    }
+    let changed = Keystore::open(&directory).expect("it is a keystore");
+    let changed = changed.create(OLD, Kdf::Light, SystemTime::now()).expect("it is written");
+    let address = changed.address.to_string();
+    for _ in 0..rounds() {
+        let life = Duration::from_millis(random.within(LIFE_MILLISECONDS));
+        let update = [&["account", "update"], &light[..], &[&address]].concat();
+        kill_within(&update, &input, life);
+        assert_eq!(opened(&directory, &[OLD, NEW]), count + 1);
+        // Back to the old one, whether it was changed or not.
+        let back = Keystore::open(&directory).expect("it is a keystore");
+        if back.update(changed.address, NEW, OLD, Kdf::Light).is_err() {
+            back.update(changed.address, OLD, OLD, Kdf::Light).expect("one of them opens it");
+        }
+    }
+    say(&format!("KEY-03: {} rounds, {count} keys were made before the end", rounds()));
+}
+
+/// KEY-04. What is damaged is named, and stays as it is.
+#[test]
+fn a_damaged_file_of_the_node_is_named_and_never_replaced() {
+    for content in ["", "junk", "00", &"0".repeat(64), &"zz".repeat(32)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let geth = folder.path().join("geth");
+        fs::create_dir_all(&geth).expect("a folder");
+        let key = geth.join("nodekey");
+        fs::write(&key, content).expect("it is written");
+        let datadir = text(folder.path());
+        fail(&[&NODE[..], &["--datadir", datadir]].concat(), 2, &[text(&key)]);
+        assert_eq!(fs::read_to_string(&key).expect("it is there"), content);
+    }
+    // Where a link leads nobody knows; what is there stays.
+    let folder = tempfile::tempdir().expect("a folder");
+    let geth = folder.path().join("geth");
+    fs::create_dir_all(&geth).expect("a folder");
+    let elsewhere = write(folder.path(), "elsewhere", "precious");
+    symlink(&elsewhere, geth.join("nodekey")).expect("a link");
+    let args = [&NODE[..], &["--datadir", text(folder.path())]].concat();
+    fail(&args, 2, &["nodekey"]);
+    assert_eq!(fs::read_to_string(&elsewhere).expect("it is there"), "precious");
+}
+
+/// A right login, a wrong one, and a wrong token.
+const LOGINS: [&str; 3] = [
+    "Basic YWxpY2U6c3dvcmRmaXNoLW9mLWFsaWNl",
+    "Basic Ym9iOnN3b3JkZmlzaC1vZi1ib2I=",
+    "Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA",
+];
+const PASSWORD: &str = "swordfish-of-the-key";
+
+/// Calls with secrets among their parameters, with each of the logins.
+async fn tell_secrets(node: &Node, address: &str, imported: &Key) {
+    for (method, params) in [
+        ("personal_importRawKey", json!([imported.hex(), "swordfish-imported"])),
+        ("personal_newAccount", json!(["swordfish-made"])),
+        ("personal_unlockAccount", json!([address, "swordfish-wrong"])),
+        ("personal_unlockAccount", json!([address, PASSWORD])),
+        ("personal_sendTransaction", json!([{ "from": address, "to": address }, PASSWORD])),
+        ("personal_sign", json!(["0x00", address, "swordfish-wrong"])),
+        ("admin_addPeer", json!(["enode://swordfish@nowhere"])),
+    ] {
+        let body = call(method, params);
+        for (login, status) in LOGINS.into_iter().zip([200, 401, 401]) {
+            let mut web = Web::connect(node.rpc.address()).await;
+            let head = post(&format!("Authorization: {login}\r\n"), body.len());
+            assert!(web.send((head + &body).as_bytes()).await);
+            let page = web.page().await.expect("there is an answer");
+            assert_eq!(page.status, status, "{method} {login}");
+            assert!(status != 200 || page.json()["error"]["code"] != -32_601, "{method}");
+        }
+    }
+}
+
+/// KEY-05 and KEY-06. A node that says all it can is told secrets in every way there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_seen_in_a_log_nor_among_the_processes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let private = |name: &str, content: &str| {
+        let path = write(folder.path(), name, content);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+        path
+    };
+    let (imported, unlocked) = (Key::fixed(31), Key::fixed(32));
+    let (token, node_key) = ("5ec2e7".repeat(10) + "5ec2", "c0ffee".repeat(10) + "c0ff");
+    let secret = private("secret", &unlocked.hex());
+    let datadir = folder.path().join("node");
+    let passwords = private("passwords", &format!("\u{feff}{PASSWORD}\r\n"));
+    let args = ["account", "import", "--lightkdf", "--datadir", text(&datadir), "--password"];
+    let made = run(&[&args[..], &[&passwords, &secret]].concat());
+    assert!(made.status.success(), "{made:?}");
+    let logins = private("logins", "alice:swordfish-of-alice\n");
+    let tokens = private("jwt.hex", &token);
+    let address = unlocked.address().to_string();
+    let mut args = vec!["--dev", "--datadir", text(&datadir), "--lightkdf", "--ops.addr", "off"];
+    args.extend(["--verbosity", "5", "--log.format", "json", "--nodekeyhex", &node_key]);
+    args.extend(["--rpc.basicauth", &logins, "--rpc.jwtsecret", &tokens]);
+    args.extend(["--unlock", &address, "--password", &passwords, "--allow-insecure-unlock"]);
+    let mut node = Node::start_offering(&args, "eth,personal,admin");
+    node.wait("the account is unlocked", Duration::from_secs(60), |node| {
+        node.logged("Unlocked account").is_some()
+    });
+    tell_secrets(&node, &address, &imported).await;
+    let mut hidden = vec![imported.hex(), unlocked.hex(), token, node_key.clone()];
+    hidden.extend(
+        ["of-alice", "of-bob", "of-the-key", "imported", "made", "wrong"]
+            .map(|of| format!("swordfish-{of}")),
+    );
+    hidden.extend(LOGINS.map(|login| login.split_once(' ').expect("two words").1.to_owned()));
+    let of = |name: &str| fs::read(format!("/proc/{}/{name}", node.id())).unwrap_or_default();
+    let (environment, limits) = (of("environ"), String::from_utf8(of("limits")).expect("text"));
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.expect("a limit").split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "no core file");
+    // What was typed as a flag is seen there by whoever may look, which is why there are files.
+    let command = String::from_utf8_lossy(&of("cmdline")).replace(&node_key, "");
+    let log = node.stop_well_and_read();
+    for secret in &hidden {
+        assert!(!log.contains(secret.as_str()), "{secret} is in the log");
+        assert!(!command.contains(secret.as_str()), "{secret} is in the command line");
+        assert!(!String::from_utf8_lossy(&environment).contains(secret.as_str()), "{secret}");
+    }
+}
