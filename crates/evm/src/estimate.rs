@@ -209,6 +209,66 @@ mod tests {
         assert_eq!(estimate(&picky, &request(), 0).unwrap(), 21_000 + 3 + 2 + 50_000);
     }
 
+    /// As geth 1.10 does it, with nothing but halves.
+    fn halved(code: &[u8], request: &CallRequest, fork: Hardfork) -> u64 {
+        let (spec, mut world) = (spec(fork), world(code));
+        let header = header(&spec);
+        let (mut low, mut high) = (TRANSFER_GAS - 1, header.gas_limit);
+        while low + 1 < high {
+            let gas = low + (high - low) / 2;
+            let request = CallRequest { gas, ..request.clone() };
+            match crate::call(&spec, &header, &mut world, &|_| Ok(None), &request) {
+                Ok(crate::CallOutcome::Success { .. }) => high = gas,
+                _ => low = gas,
+            }
+        }
+        high
+    }
+
+    #[test]
+    fn finds_what_halving_finds() {
+        // CALL(gas, 0x…, value, 0, 0, 0, 0) of itself until 60 000 gas are left, then SSTORE(0, 1)
+        let nested = [
+            0x61, 0xea, 0x60, 0x5a, 0x10, 0x60, 0x14, 0x57, 0x60, 0, 0x80, 0x80, 0x80, 0x80, 0x30,
+            0x5a, 0xf1, 0x15, 0, 0, 0x5b, 0x60, 1, 0x60, 0, 0x55,
+        ];
+        // SSTORE(0, 1), SSTORE(0, 0): a refund.
+        let refunded = [0x60, 1, 0x60, 0, 0x55, 0x60, 0, 0x60, 0, 0x55];
+        // CALL(0, 0x2a, 1 wei, 0, 0, 0, 0), whose stipend comes back; INVALID if that fails
+        let paying = [
+            0x60, 0, 0x80, 0x80, 0x80, 0x60, 1, 0x60, 0x2a, 0x60, 0, 0xf1, 0x60, 0x10, 0x57, 0xfe,
+            0x5b,
+        ];
+        // Half of what is left must be at least 30 000, else INVALID.
+        let greedy =
+            [0x60, 1, 0x5a, 0x90, 0x1c, 0x61, 0x75, 0x30, 0x10, 0x60, 0x0d, 0x57, 0xfe, 0x5b];
+        let ether = CallRequest { value: U256::from(9), ..request() };
+        let create = CallRequest {
+            to: TxKind::Create,
+            input: Bytes::from_static(&[0x60, 9, 0x60, 0, 0xf3]),
+            ..request()
+        };
+        let data = CallRequest { input: Bytes::from_static(&[7; 300]), ..request() };
+        for fork in [Hardfork::Homestead, Hardfork::Istanbul, Hardfork::London] {
+            for code in [&[][..], &[0], &nested, &refunded, &paying, &greedy] {
+                for request in [&request(), &ether, &create, &data] {
+                    let (spec, mut world) = (spec(fork), world(code));
+                    let header = header(&spec);
+                    let asked = (request, 0);
+                    let found =
+                        estimate_gas(&spec, &header, &mut world, &|_| Ok(None), asked, &|| false);
+                    match found {
+                        Ok(gas) => {
+                            assert_eq!(gas, halved(code, request, fork), "{fork} {code:02x?}")
+                        }
+                        // Nothing succeeds, then.
+                        Err(_) => assert_eq!(halved(code, request, fork), header.gas_limit),
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn says_why_there_is_no_limit() {
         let text = |code: &[u8], request: &CallRequest, gas_max| {
