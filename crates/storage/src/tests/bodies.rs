@@ -26,7 +26,7 @@ fn assert_transactions(view: &View, block: &Grown, stored: bool) {
     let places: Vec<usize> = (0..transactions.len()).collect();
     let hashes: Vec<B256> = transactions.iter().map(|tx| *tx.tx_hash()).collect();
     assert_eq!(view.transaction_hashes(id, &places).unwrap(), hashes);
-    assert_eq!(view.transaction_hashes(id, &[transactions.len()]).unwrap(), []);
+    assert!(view.transaction_hashes(id, &[transactions.len()]).unwrap().is_empty());
     if let Some(last) = hashes.last() {
         assert_eq!(view.transaction_hashes(id, &[hashes.len() - 1, 9]).unwrap(), [*last]);
     }
@@ -51,7 +51,7 @@ fn a_body_has_its_senders_on_the_chain_and_beside_it() {
     let unknown = BlockNumHash { number: 3, hash: B256::ZERO };
     assert_eq!(view.senders(unknown.hash).unwrap(), None);
     assert_eq!(view.transaction(unknown, 0).unwrap(), None);
-    assert_eq!(view.transaction_hashes(unknown, &[0]).unwrap(), []);
+    assert!(view.transaction_hashes(unknown, &[0]).unwrap().is_empty());
 }
 
 fn put(writer: &Writer, column: Column, key: &[u8], value: &[u8]) {
