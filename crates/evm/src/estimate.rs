@@ -259,7 +259,7 @@ mod tests {
                         estimate_gas(&spec, &header, &mut world, &|_| Ok(None), asked, &|| false);
                     match found {
                         Ok(gas) => {
-                            assert_eq!(gas, halved(code, request, fork), "{fork} {code:02x?}")
+                            assert_eq!(gas, halved(code, request, fork), "{fork:?} {code:02x?}")
                         }
                         // Nothing succeeds, then.
                         Err(_) => assert_eq!(halved(code, request, fork), header.gas_limit),
