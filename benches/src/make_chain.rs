@@ -17,6 +17,7 @@ use chain::{
     testing::{BlockOptions, ChainBuilder, TestAccount},
 };
 use primitives::{Address, ChainSpec, Transaction, U256, keccak256};
+use storage::StorageConfig;
 
 const CHAIN_ID: u64 = 1_337;
 /// Senders take turns.
@@ -36,7 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&directory)?;
     let genesis = genesis();
     fs::write(directory.join("genesis.json"), &genesis)?;
-    let mut builder = ChainBuilder::new(ChainSpec::from_json(&genesis)?);
+    // On disk: in memory a million blocks take 15 GiB and more.
+    let states = directory.join("states");
+    let mut builder =
+        ChainBuilder::open(StorageConfig::at(states.clone()), ChainSpec::from_json(&genesis)?);
     let mut out = BufWriter::new(File::create(directory.join("chain.rlp"))?);
     let mut rlp = Vec::new();
     builder.importer.spec().genesis_block().clone_block().encode(&mut rlp);
@@ -55,7 +59,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (verified, now) = (builder.verify(block), u64::MAX / 2);
         builder.importer.import_many(vec![verified], Origin::Operator, now)?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    drop(builder);
+    Ok(fs::remove_dir_all(states)?)
 }
 
 fn sender(number: u64) -> Result<TestAccount, Box<dyn Error>> {

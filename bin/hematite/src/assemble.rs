@@ -15,7 +15,7 @@ use consensus::Engine;
 use eyre::{Result, WrapErr, bail, eyre};
 use miner::{MinerConfig, MinerHandle, SealerKind, Worker};
 use primitives::{Address, Bytes};
-use rpc::{HttpConfig, RpcConfig, RpcServer, StartError, WsConfig};
+use rpc::{HttpConfig, RpcConfig, RpcServer, ServerLimits, StartError, WsConfig};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use txpool::{JournalConfig, Pool, PoolConfig};
@@ -572,6 +572,7 @@ fn rpc_config(config: &Config, secured: &Secured) -> Result<RpcConfig> {
         ipc: ipc_path(config),
         guard: secured.guard.clone(),
         tls: secured.tls.clone(),
+        server: ServerLimits::default().with_connections(config.rpc.connections),
         ..RpcConfig::default()
     })
 }

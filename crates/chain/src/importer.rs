@@ -277,7 +277,7 @@ impl Importer {
         self.metrics.execution_seconds.record(started.elapsed());
         let td = staged.td.child(block.block().header().difficulty);
         self.world = Some((hash, world));
-        Ok(executed(block.block(), td, receipts, changes))
+        Ok(executed(block.block(), block.senders(), td, (receipts, changes)))
     }
 
     /// Commits what is staged. Afterwards the staging area is empty and stands on the new head.
@@ -371,7 +371,7 @@ impl Importer {
             })?;
         self.metrics.execution_seconds.record(started.elapsed());
         self.world = Some((hash, world));
-        Ok(executed(block.block(), td, receipts, changes))
+        Ok(executed(block.block(), block.senders(), td, (receipts, changes)))
     }
 
     fn commit_one(
@@ -432,8 +432,8 @@ impl Importer {
             return Err(ImportError::TooDeep { hash: id.hash });
         }
         self.unexecuted_bytes += bytes;
-        let (block, _) = block.into_parts();
-        let blocks = vec![BlockRecord { block, td, receipts: None }];
+        let (block, senders) = block.into_parts();
+        let blocks = vec![BlockRecord { block, td, senders, receipts: None }];
         let layers = Vec::new();
         self.commit(Commit { blocks, layers, head: None, rewind: None, durability }, false)
     }
@@ -542,9 +542,9 @@ fn execute_checked<R: StateReader>(
 
 fn executed(
     sealed: &SealedBlock,
+    senders: &[Address],
     td: TotalDifficulty,
-    receipts: Vec<Receipt>,
-    changes: StateChanges,
+    (receipts, changes): (Vec<Receipt>, StateChanges),
 ) -> Executed {
     let layer = Layer {
         block: sealed.num_hash(),
@@ -552,6 +552,7 @@ fn executed(
         root: sealed.header().state_root,
         changes,
     };
-    let record = BlockRecord { block: sealed.clone(), td, receipts: Some(receipts) };
+    let senders = senders.to_vec();
+    let record = BlockRecord { block: sealed.clone(), td, senders, receipts: Some(receipts) };
     Executed { record, layer: Arc::new(layer) }
 }

@@ -46,7 +46,10 @@ pub(crate) enum End {
 pub(crate) struct Outcome {
     pub(crate) end: End,
     pub(crate) output: Bytes,
+    /// Refunds are taken off.
     pub(crate) gas_used: u64,
+    /// Refunds are not taken off: with less there would have been too little.
+    pub(crate) gas_spent: u64,
     pub(crate) logs: Vec<Log>,
 }
 
@@ -115,7 +118,7 @@ fn try_transact<R: StateReader>(
     } else {
         End::Halt(halt::text(code, site, machine.local_mut().take_precompile_error_context()))
     };
-    Ok(Outcome { end, output: result.into_interpreter_result().output, gas_used, logs })
+    Ok(Outcome { end, output: result.into_interpreter_result().output, gas_used, gas_spent, logs })
 }
 
 /// Puts the message where the instructions look for it.

@@ -5,6 +5,7 @@
 
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_eips::eip2930::AccessList;
+use chain::ChainView;
 use primitives::{
     Address, B64, B256, BlockNumHash, Bloom, Bytes, Header, Log, Receipt, SealedBlock,
     SealedHeader, Transaction, TransactionFields, Typed2718, U256,
@@ -76,16 +77,19 @@ pub(crate) enum RpcTransactions {
 }
 
 impl RpcTransactions {
+    /// Whole if there are senders.
     fn of(
         transactions: &[Transaction],
-        full: bool,
+        senders: Option<&[Address]>,
         place: &TransactionPlace,
-    ) -> Result<Self, RpcError> {
-        if !full {
-            return Ok(Self::Hashes(transactions.iter().map(|tx| *tx.tx_hash()).collect()));
-        }
-        let one = |(index, tx)| RpcTransaction::mined(tx, &TransactionPlace { index, ..*place });
-        transactions.iter().enumerate().map(one).collect::<Result<_, _>>().map(Self::Full)
+    ) -> Self {
+        let Some(senders) = senders else {
+            return Self::Hashes(transactions.iter().map(|tx| *tx.tx_hash()).collect());
+        };
+        let one = |(index, (tx, from)): (usize, (_, &Address))| {
+            RpcTransaction::mined(tx, *from, &TransactionPlace { index, ..*place })
+        };
+        Self::Full(transactions.iter().zip(senders).enumerate().map(one).collect())
     }
 }
 
@@ -116,29 +120,28 @@ impl RpcBlock {
         }
     }
 
-    /// A block with its transactions, whole or by hash.
-    pub(crate) fn block(block: &SealedBlock, td: U256, full: bool) -> Result<Self, RpcError> {
+    /// A block with its transactions: whole if their senders are given, or by hash.
+    pub(crate) fn block(block: &SealedBlock, td: U256, senders: Option<&[Address]>) -> Self {
         let mut object = Self::new(block.header(), Some(block.hash()), block.rlp_length());
         let place = TransactionPlace::new(Some(block.hash()), block.header());
         object.total_difficulty = Some(Some(td));
-        object.transactions = Some(RpcTransactions::of(&block.body().transactions, full, &place)?);
+        object.transactions =
+            Some(RpcTransactions::of(&block.body().transactions, senders, &place));
         object.uncles = Some(block.body().ommers.iter().map(Header::hash_slow).collect());
-        Ok(object)
+        object
     }
 
     /// What is being mined: it has no hash, and whose it will be is not said.
-    pub(crate) fn pending(block: &SealedBlock, full: bool) -> Result<Self, RpcError> {
-        let mut object = Self::block(block, U256::ZERO, false)?;
-        if full {
-            let place = TransactionPlace::new(None, block.header());
-            object.transactions =
-                Some(RpcTransactions::of(&block.body().transactions, true, &place)?);
-        }
+    pub(crate) fn pending(block: &SealedBlock, senders: Option<&[Address]>) -> Self {
+        let mut object = Self::block(block, U256::ZERO, None);
+        let place = TransactionPlace::new(None, block.header());
+        object.transactions =
+            Some(RpcTransactions::of(&block.body().transactions, senders, &place));
         object.hash = None;
         object.miner = None;
         object.nonce = None;
         object.total_difficulty = Some(None);
-        Ok(object)
+        object
     }
 
     /// A header alone.
@@ -303,19 +306,33 @@ impl RpcTransaction {
 
     /// A transaction in a block. One in a pending block has a number, but neither hash nor index
     /// that could be relied on; geth gives its index.
-    pub(crate) fn mined(tx: &Transaction, place: &TransactionPlace) -> Result<Self, RpcError> {
-        let mut object = Self::pooled(tx, sender(tx)?);
+    pub(crate) fn mined(tx: &Transaction, from: Address, place: &TransactionPlace) -> Self {
+        let mut object = Self::pooled(tx, from);
         object.block_hash = place.block_hash;
         object.block_number = Some(Quantity(place.block_number));
         object.transaction_index = Some(place.index.into());
         object.gas_price = U256::from(tx.effective_gas_price(place.base_fee));
-        Ok(object)
+        object
     }
 }
 
 /// Who signed a transaction of a block, whose signature has been checked by then.
 pub(crate) fn sender(tx: &Transaction) -> Result<Address, RpcError> {
     tx.recover_signer_unchecked().map_err(RpcError::storage)
+}
+
+/// Who signed the transactions of a block of the chain: as it is stored, or for blocks that were
+/// stored before senders were, recovered.
+pub(crate) fn senders(view: &ChainView, block: &SealedBlock) -> Result<Vec<Address>, RpcError> {
+    match view.db.senders(block.hash()).map_err(RpcError::storage)? {
+        Some(senders) => Ok(senders),
+        None => recovered(block),
+    }
+}
+
+/// Who signed the transactions of a block that need not be in the database.
+pub(crate) fn recovered(block: &SealedBlock) -> Result<Vec<Address>, RpcError> {
+    block.body().transactions.iter().map(sender).collect()
 }
 
 /// 0 or 1 on typed transactions; 27 or 28 on legacy ones, or beyond 34 with a chain id (EIP-155).
@@ -410,38 +427,41 @@ pub(crate) struct RpcReceipt {
 /// The receipts of a block, and what their objects need to know of it.
 #[derive(Debug)]
 pub(crate) struct BlockReceipts<'a> {
-    pub(crate) block: &'a SealedBlock,
+    pub(crate) header: &'a SealedHeader,
     pub(crate) receipts: &'a [Receipt],
     /// Omit `status` where there is a `root`.
     pub(crate) strict: bool,
 }
 
 impl BlockReceipts<'_> {
-    /// The receipt of one transaction; `None` if the block has no such transaction.
-    pub(crate) fn get(&self, index: usize) -> Result<Option<RpcReceipt>, RpcError> {
+    /// The receipt of one transaction; `None` if there is none.
+    pub(crate) fn get(&self, index: usize, tx: &Transaction, from: Address) -> Option<RpcReceipt> {
         let logs_before = self.receipts.iter().take(index).map(|receipt| receipt.logs.len()).sum();
-        self.object(index, logs_before)
+        self.object(index, logs_before, (tx, from))
     }
 
-    /// All receipts of the block.
-    pub(crate) fn all(&self) -> Result<Vec<RpcReceipt>, RpcError> {
+    /// All receipts of the block, which has these transactions of these senders.
+    pub(crate) fn all(&self, transactions: &[Transaction], senders: &[Address]) -> Vec<RpcReceipt> {
         let mut objects = Vec::with_capacity(self.receipts.len());
         let mut logs_before = 0;
-        for (index, receipt) in self.receipts.iter().enumerate() {
-            objects.extend(self.object(index, logs_before)?);
-            logs_before += receipt.logs.len();
+        for (index, (tx, from)) in transactions.iter().zip(senders).enumerate() {
+            objects.extend(self.object(index, logs_before, (tx, *from)));
+            logs_before += self.receipts.get(index).map_or(0, |receipt| receipt.logs.len());
         }
-        Ok(objects)
+        objects
     }
 
-    fn object(&self, index: usize, logs_before: usize) -> Result<Option<RpcReceipt>, RpcError> {
-        let Some(tx) = self.block.body().transactions.get(index) else { return Ok(None) };
-        let Some(receipt) = self.receipts.get(index) else { return Ok(None) };
+    fn object(
+        &self,
+        index: usize,
+        logs_before: usize,
+        (tx, from): (&Transaction, Address),
+    ) -> Option<RpcReceipt> {
+        let receipt = self.receipts.get(index)?;
         let gas_before =
             index.checked_sub(1).map_or(0, |last| self.receipts[last].cumulative_gas_used);
-        let header = self.block.header();
-        let from = sender(tx)?;
-        let block = self.block.num_hash();
+        let header = self.header.header();
+        let block = self.header.num_hash();
         let place = |(offset, log)| {
             let log_index = logs_before + offset;
             let hash = *tx.tx_hash();
@@ -455,7 +475,7 @@ impl BlockReceipts<'_> {
             RpcLog::new(log, &place)
         };
         let has_status = !self.strict || receipt.post_state.is_none();
-        Ok(Some(RpcReceipt {
+        Some(RpcReceipt {
             block_hash: block.hash,
             block_number: Quantity(block.number),
             contract_address: tx.is_create().then(|| from.create(tx.nonce())),
@@ -471,6 +491,6 @@ impl BlockReceipts<'_> {
             transaction_hash: *tx.tx_hash(),
             transaction_index: index.into(),
             r#type: Quantity(u64::from(receipt.tx_type)),
-        }))
+        })
     }
 }

@@ -40,6 +40,9 @@ pub const REQUEST_SECONDS_MAX: u64 = 30;
 pub const RUN_ITEMS_MAX: usize = 128;
 /// Heavy calls that may wait for a free core before the next one is refused.
 pub const HEAVY_WAITING_MAX: usize = 64;
+/// How long a call that may be short is tried where it was read, in microseconds. Handing it to another
+/// thread costs a tenth of that, and more than most calls take.
+pub const MOMENT_MICROS: u64 = 1_000;
 
 /// What a method costs, which decides where it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +67,34 @@ impl Weight {
     }
 }
 
+/// How long a method may go on; to be asked by whatever can take long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// As long as it takes: limits of the method's own are all there is.
+    Endless,
+    /// Then it must give up, with [`RpcError::Unfinished`].
+    Until(Instant),
+}
+
+impl Patience {
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::Endless => false,
+            Self::Until(end) => Instant::now() >= end,
+        }
+    }
+}
+
 /// What a method does: the text of its parameters in, and a result that is JSON already.
 pub type Run = Box<dyn Fn(Option<&str>) -> Result<Box<RawValue>, RpcError> + Send + Sync>;
 
 /// Several calls of one method: the texts of their parameters and the bytes an answer may have in,
 /// the answers in the same order out.
 type RunMany = Arc<dyn Fn(&[Option<&str>], usize) -> Vec<MethodResponse> + Send + Sync>;
+
+/// A call that gives up after [`MOMENT_MICROS`]: the text of its parameters and the bytes its answer may
+/// have in; nothing out if it gave up.
+type RunBriefly = Arc<dyn Fn(Option<&str>, usize) -> Option<MethodResponse> + Send + Sync>;
 
 /// The methods a server answers, by name.
 pub struct Methods {
@@ -78,6 +103,8 @@ pub struct Methods {
     weights: HashMap<&'static str, Weight>,
     /// Those that do several calls in less time than one after the other.
     many: HashMap<&'static str, RunMany>,
+    /// Heavy ones that are mostly over in a moment.
+    brief: HashMap<&'static str, RunBriefly>,
 }
 
 impl fmt::Debug for Methods {
@@ -88,7 +115,12 @@ impl fmt::Debug for Methods {
 
 impl Default for Methods {
     fn default() -> Self {
-        Self { module: RpcModule::new(()), weights: HashMap::new(), many: HashMap::new() }
+        Self {
+            module: RpcModule::new(()),
+            weights: HashMap::new(),
+            many: HashMap::new(),
+            brief: HashMap::new(),
+        }
     }
 }
 
@@ -110,6 +142,30 @@ impl Methods {
         if weight != Weight::Light {
             self.weights.insert(name, weight);
         }
+    }
+
+    /// Adds a heavy method that is tried for a moment where it was read.
+    ///
+    /// # Panics
+    ///
+    /// If there is a method of this name.
+    pub(crate) fn register_brief<T, F>(&mut self, name: &'static str, run: F)
+    where
+        T: Serialize + 'static,
+        F: Fn(Option<&str>, Patience) -> Result<T, RpcError> + Send + Sync + 'static,
+    {
+        let run = Arc::new(run);
+        let briefly = Arc::clone(&run);
+        self.register(name, Weight::Heavy, move |params| run(params, Patience::Endless));
+        let briefly = move |params: Option<&str>, bytes_max: usize| {
+            let end = Instant::now() + Duration::from_micros(MOMENT_MICROS);
+            let result = match briefly(params, Patience::Until(end)) {
+                Err(RpcError::Unfinished) => return None,
+                result => result.map(|result| Shared(Arc::new(result))),
+            };
+            Some(MethodResponse::response(Id::Null, result.into_response(), bytes_max))
+        };
+        self.brief.insert(name, Arc::new(briefly));
     }
 
     /// Adds a method that does calls which follow each other in a batch together.
@@ -497,7 +553,9 @@ impl Dispatcher {
         }
         let start = Instant::now();
         let method = Method { name, run: Arc::clone(run), bytes_max: self.limits.response_bytes };
-        let response = if self.methods.weight(name).is_heavy(params) {
+        let response = if let Some(response) = self.briefly(name, params) {
+            response
+        } else if self.methods.weight(name).is_heavy(params) {
             let params = params.map(RawValue::to_owned);
             self.heavy(deadline, move || method.run(params.as_deref()))
                 .await
@@ -507,6 +565,15 @@ impl Dispatcher {
         };
         crate::metrics::answered(name, start.elapsed(), 1);
         counted(name, response)
+    }
+
+    /// Runs a heavy call for a moment, if it may end in one and a core is free; nothing if it did not
+    /// end. While others wait for a core it waits with them.
+    fn briefly(&self, name: &'static str, params: Option<&RawValue>) -> Option<MethodResponse> {
+        let run = self.methods.brief.get(name)?;
+        let _core = self.capacity.running.try_acquire().ok()?;
+        let run = || run(params.map(RawValue::get), self.limits.response_bytes);
+        guarded(name, run).unwrap_or_else(|crashed| Some(failure(crashed)))
     }
 
     /// Subscriptions are known by the ends of their names, in any namespace.

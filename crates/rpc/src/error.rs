@@ -88,6 +88,10 @@ pub enum RpcError {
     /// The method panicked. The log says more.
     #[error("method handler crashed")]
     Crashed,
+    /// It was given a moment only, and that is over: it begins anew on a thread for heavy work, and
+    /// no client hears of it.
+    #[error("not finished in a moment")]
+    Unfinished,
     /// The EVM reverted.
     #[error("{}", evm::revert_message(.0))]
     Reverted(Bytes),
@@ -135,7 +139,7 @@ impl RpcError {
             Self::NoMethod(_) | Self::NoSubscription { .. } => -32_601,
             Self::NoNotifications => -32_001,
             Self::Argument(_) => -32_602,
-            Self::Crashed => -32_603,
+            Self::Crashed | Self::Unfinished => -32_603,
             Self::TimedOut => -32_002,
             Self::ResponseTooLarge => -32_003,
             Self::Busy | Self::Crowded | Self::TooMuch { .. } => -32_005,

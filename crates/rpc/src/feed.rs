@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    convert::{RpcHead, RpcLog, RpcTransaction, sender},
+    convert::{RpcHead, RpcLog, RpcTransaction},
     error::RpcError,
     eth::{
         filter,
@@ -372,9 +372,8 @@ impl Feed {
             return Some(json(&RpcTransaction::pooled(&pooled.tx, pooled.sender)));
         }
         let view = self.chain.view();
-        let (block, index) = transaction::place(&view, hash).ok()??;
-        let tx = block.body().transactions.get(index)?;
-        Some(json(&RpcTransaction::pooled(tx, sender(tx).ok()?)))
+        let mined = transaction::mined(&view, hash).ok()??;
+        Some(json(&RpcTransaction::pooled(&mined.tx, mined.from().ok()?)))
     }
 }
 

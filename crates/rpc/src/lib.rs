@@ -57,8 +57,8 @@ pub use methods::NAMESPACES;
 pub use node::{LogChange, LogLevels, Node};
 use server::IpcListener;
 pub use server::{
-    Guard, Hosts, IpcError, Logins, LoginsError, ServerLimits, SessionLimits, TokenSecret,
-    TokenSecretError,
+    CONNECTIONS_MAX, Guard, Hosts, IpcError, Logins, LoginsError, ServerLimits, SessionLimits,
+    TokenSecret, TokenSecretError,
 };
 pub use signer::Signer;
 

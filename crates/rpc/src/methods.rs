@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     admin, debug,
-    dispatch::{Methods, Weight},
+    dispatch::{Methods, Patience, Weight},
     doors,
     error::{ArgumentError, RpcError},
     eth, miner, net,
@@ -17,6 +17,9 @@ use crate::{
 
 /// What every method is: it reads the node and its parameters, and returns what becomes JSON.
 pub(crate) type Method<T> = fn(&Api, &mut Params<'_>) -> Result<T, RpcError>;
+
+/// What a method is that can give up when it takes longer than a moment.
+pub(crate) type BriefMethod<T> = fn(&Api, &mut Params<'_>, Patience) -> Result<T, RpcError>;
 
 /// What a method is that does several calls together: the parameters of each, and as many results.
 pub(crate) type MethodOfMany<T> =
@@ -46,6 +49,20 @@ impl Table {
     /// Adds a method that executes code or scans.
     pub(crate) fn heavy<T: Serialize + 'static>(&mut self, name: &'static str, method: Method<T>) {
         self.add(name, Weight::Heavy, method);
+    }
+
+    /// Adds a heavy method that is mostly over in a moment: it is tried without another thread first.
+    pub(crate) fn brief<T: Serialize + 'static>(
+        &mut self,
+        name: &'static str,
+        method: BriefMethod<T>,
+    ) {
+        if !self.exposes(name) {
+            return;
+        }
+        let api = Arc::clone(&self.api);
+        let run = move |raw: Option<&str>, patience| method(&api, &mut Params::new(raw)?, patience);
+        self.methods.register_brief(name, run);
     }
 
     /// Adds a method that reads a state: executing the pending block to get there is heavy.

@@ -57,8 +57,8 @@ pub use session::{
 use upgrade::Turned;
 pub(crate) use upgrade::{Origins, WebSocketService};
 
-/// Connections of one listener. At the limit whoever has made the node wait longest gives way; if
-/// nobody has, the loop stops accepting and the kernel queues.
+/// Connections of one listener, unless the operator wants others. At the limit whoever has made the
+/// node wait longest gives way; if nobody has, the loop stops accepting and the kernel queues.
 pub const CONNECTIONS_MAX: usize = 1_000;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -85,11 +85,19 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            connections: connections_within(descriptors()),
+            connections: connections_within(CONNECTIONS_MAX, descriptors()),
             body_bytes: BODY_BYTES_MAX,
             deadlines: Deadlines::default(),
             session: SessionLimits::default(),
         }
+    }
+}
+
+impl ServerLimits {
+    /// With so many connections of one listener, if there are file descriptors for them.
+    #[must_use]
+    pub fn with_connections(self, wanted: usize) -> Self {
+        Self { connections: connections_within(wanted, descriptors()), ..self }
     }
 }
 
@@ -137,9 +145,9 @@ fn descriptors() -> Option<u64> {
 
 /// HTTP and WebSocket, each on a port of its own, get a quarter of the descriptors each; half of
 /// them stay with the database and the peers.
-fn connections_within(descriptors: Option<u64>) -> usize {
+fn connections_within(wanted: usize, descriptors: Option<u64>) -> usize {
     let quarter = descriptors.map_or(usize::MAX, |n| usize::try_from(n / 4).unwrap_or(usize::MAX));
-    quarter.clamp(1, CONNECTIONS_MAX)
+    quarter.min(wanted).max(1)
 }
 
 /// Accepts connections until told to stop, then waits for answers under way.

@@ -11,6 +11,7 @@
 //! # Ok::<(), storage::StorageError>(())
 //! ```
 
+mod body;
 mod codec;
 mod config;
 mod database;

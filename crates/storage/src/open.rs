@@ -17,7 +17,7 @@ use crate::{
     error::is_lock_held,
     ledger::{self, Ledger, LedgerState, Record},
     options,
-    schema::{Column, SCHEMA_VERSION, meta, parse_block_key},
+    schema::{Column, SCHEMA_VERSION, SCHEMA_VERSION_OLDEST, meta, parse_block_key},
     writer::Writer,
 };
 
@@ -175,7 +175,7 @@ fn read_meta(pinned: &Pinned) -> Result<Meta, StorageError> {
     let head = block(meta::HEAD)?;
     let base = block(meta::BASE)?;
     match number(meta::SCHEMA)? {
-        Some(SCHEMA_VERSION) => {}
+        Some(SCHEMA_VERSION_OLDEST..=SCHEMA_VERSION) => {}
         None if head.is_none() && base.is_none() => {}
         version => {
             let have = version.unwrap_or(0);

@@ -8,15 +8,19 @@
 use primitives::{B256, BlockNumHash};
 use state::{Nibbles, StorageOwner};
 
-/// Version of everything on this page. Another version is refused.
-pub(crate) const SCHEMA_VERSION: u64 = 1;
+/// Version of everything on this page. A later version is refused.
+pub(crate) const SCHEMA_VERSION: u64 = 2;
+/// The oldest version that can be read as this one: its bodies have no senders. The first commit makes
+/// it this version, which older programs refuse.
+pub(crate) const SCHEMA_VERSION_OLDEST: u64 = 1;
 
 /// A column of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
     /// [`block_key`] → RLP of the header.
     Headers,
-    /// [`block_key`] → RLP of transactions and ommers.
+    /// [`block_key`] → RLP of transactions and ommers ‖ 20 bytes for each transaction, its sender.
+    /// Bodies of version 1 end with the RLP.
     Bodies,
     /// [`block_key`] → RLP of the list of receipts; executed blocks only.
     Receipts,

@@ -1,5 +1,6 @@
 //! Whole databases: in memory, and in directories that are thrown away.
 
+mod bodies;
 mod commits;
 mod directory;
 mod fixture;

@@ -3,20 +3,22 @@
 use std::{
     collections::VecDeque,
     fmt,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use primitives::{
-    B256, BlockBody, BlockNumHash, Bytes, Header, Receipt, SealedBlock, SealedHeader,
-    TotalDifficulty,
+    Address, B256, BlockBody, BlockNumHash, Bytes, Header, Receipt, SealedBlock, SealedHeader,
+    TotalDifficulty, Transaction,
 };
 use rocksdb::DB;
 use state::{LayerView, Layers, StateChanges};
 
 use crate::{
     StateAt, StorageError,
+    body::Record,
     codec::{bad, decode, decode_u64, decode_u256},
-    database::Pinned,
+    database::{Cursor, Pinned},
     flat::Overlay,
     history,
     schema::{Column, block_key, meta, parse_block_key, parse_place},
@@ -143,6 +145,20 @@ impl View {
         Ok(header.map(|header| SealedHeader::new(header, hash)))
     }
 
+    /// The canonical headers of a range in their order, as far as there are some. Much cheaper than one
+    /// by one.
+    pub fn headers(
+        &self,
+        numbers: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = Result<SealedHeader, StorageError>> + '_ {
+        let (from, end) = (numbers.start().to_be_bytes(), numbers.end().checked_add(1));
+        let end = end.map(u64::to_be_bytes);
+        let end = end.as_ref().map(<[u8; 8]>::as_slice);
+        let mut canonical = self.pinned().cursor(Column::Canonical, &from, end);
+        let mut headers = self.pinned().cursor(Column::Headers, &from, end);
+        std::iter::from_fn(move || next_header(&mut canonical, &mut headers).transpose())
+    }
+
     /// A block's transactions and ommers.
     ///
     /// # Errors
@@ -150,7 +166,47 @@ impl View {
     /// See [`Self::canonical_hash`].
     pub fn body(&self, hash: B256) -> Result<Option<BlockBody>, StorageError> {
         let Some(number) = self.number_of(hash)? else { return Ok(None) };
-        self.of_block(Column::Bodies, BlockNumHash { number, hash })
+        self.of_body(BlockNumHash { number, hash }, |record| record.body())
+    }
+
+    /// Who signed a block's transactions, in order; `None` for blocks that are unknown, have none, or
+    /// were stored before senders were.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn senders(&self, hash: B256) -> Result<Option<Vec<Address>>, StorageError> {
+        let Some(number) = self.number_of(hash)? else { return Ok(None) };
+        let senders = self.of_body(BlockNumHash { number, hash }, |record| record.senders())?;
+        Ok(senders.flatten())
+    }
+
+    /// A transaction by its block and place, and who signed it if that was stored. Cheaper than the
+    /// whole body.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn transaction(
+        &self,
+        block: BlockNumHash,
+        index: usize,
+    ) -> Result<Option<(Transaction, Option<Address>)>, StorageError> {
+        Ok(self.of_body(block, |record| record.transaction(index))?.flatten())
+    }
+
+    /// The hashes of a block's transactions at these places, which are in ascending order. Places that
+    /// there are not are left out.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn transaction_hashes(
+        &self,
+        block: BlockNumHash,
+        places: &[usize],
+    ) -> Result<Vec<B256>, StorageError> {
+        Ok(self.of_body(block, |record| record.hashes(places))?.unwrap_or_default())
     }
 
     /// A block, canonical or not.
@@ -162,7 +218,7 @@ impl View {
         let Some(number) = self.number_of(hash)? else { return Ok(None) };
         let id = BlockNumHash { number, hash };
         let Some(header) = self.of_block::<Header>(Column::Headers, id)? else { return Ok(None) };
-        let Some(body) = self.of_block::<BlockBody>(Column::Bodies, id)? else { return Ok(None) };
+        let Some(body) = self.of_body(id, |record| record.body())? else { return Ok(None) };
         Ok(Some(SealedBlock::from_parts_unchecked(header, body, hash)))
     }
 
@@ -173,7 +229,16 @@ impl View {
     /// See [`Self::canonical_hash`].
     pub fn receipts(&self, hash: B256) -> Result<Option<Vec<Receipt>>, StorageError> {
         let Some(number) = self.number_of(hash)? else { return Ok(None) };
-        self.of_block(Column::Receipts, BlockNumHash { number, hash })
+        self.receipts_of(BlockNumHash { number, hash })
+    }
+
+    /// As [`Self::receipts`], for whoever knows the number.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::canonical_hash`].
+    pub fn receipts_of(&self, block: BlockNumHash) -> Result<Option<Vec<Receipt>>, StorageError> {
+        self.of_block(Column::Receipts, block)
     }
 
     /// The work up to and including a block.
@@ -341,6 +406,16 @@ impl View {
             .map_err(|_| bad(Column::Meta, meta::CONFIG, "is not UTF-8"))
     }
 
+    fn of_body<T>(
+        &self,
+        id: BlockNumHash,
+        read: impl FnOnce(&Record<'_>) -> Result<T, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
+        let key = block_key(id);
+        let Some(value) = self.pinned().record(Column::Bodies, &key)? else { return Ok(None) };
+        read(&Record::parse(&key, &value)?).map(Some)
+    }
+
     fn of_block<T: alloy_rlp::Decodable>(
         &self,
         column: Column,
@@ -350,6 +425,30 @@ impl View {
         let Some(value) = self.pinned().record(column, &key)? else { return Ok(None) };
         decode(column, &key, &value).map(Some)
     }
+}
+
+/// The header of the canonical block that a cursor stands on, which is taken on to the next.
+fn next_header(
+    canonical: &mut Cursor<'_>,
+    headers: &mut Cursor<'_>,
+) -> Result<Option<SealedHeader>, StorageError> {
+    let Some((number, hash)) = canonical.item()? else { return Ok(None) };
+    let key = [number, hash].concat();
+    let id = parse_block_key(&key)
+        .ok_or_else(|| bad(Column::Canonical, number, "is no number with a hash"))?;
+    // Side blocks may lie in between.
+    while let Some((at, value)) = headers.item()?
+        && at <= key.as_slice()
+    {
+        let header =
+            if at == key { Some(decode::<Header>(Column::Headers, at, value)?) } else { None };
+        headers.advance();
+        if let Some(header) = header {
+            canonical.advance();
+            return Ok(Some(SealedHeader::new(header, id.hash)));
+        }
+    }
+    Err(bad(Column::Headers, &key, "is missing"))
 }
 
 impl fmt::Debug for View {

@@ -6,7 +6,7 @@ mod plan;
 
 use std::{fmt, sync::Arc};
 
-use primitives::{BlockNumHash, Receipt, SealedBlock, TotalDifficulty};
+use primitives::{Address, BlockNumHash, Receipt, SealedBlock, TotalDifficulty};
 use rocksdb::{DB, FlushOptions};
 use state::{Layer, Layers, StateChanges};
 
@@ -61,6 +61,8 @@ pub struct BlockRecord {
     pub block: SealedBlock,
     /// The work up to and including it.
     pub td: TotalDifficulty,
+    /// Who signed its transactions, in order.
+    pub senders: Vec<Address>,
     /// What its execution gave; `None` for a side block that is kept unexecuted.
     pub receipts: Option<Vec<Receipt>>,
 }
@@ -160,7 +162,7 @@ impl Writer {
         let db = self.db.clone();
         let mut batch = Batch::new(&db);
         let receipts = Some(Vec::new());
-        let record = BlockRecord { block: genesis.clone(), td, receipts };
+        let record = BlockRecord { block: genesis.clone(), td, senders: Vec::new(), receipts };
         blocks::write_block(&mut batch, &self.view, &record)?;
         blocks::write_head_change(
             &mut batch,
@@ -172,7 +174,6 @@ impl Writer {
         let mut base = Base::of(&self.view);
         base.begin(changes);
         base.finish(&mut batch, genesis.header().state_root)?;
-        batch.put(Column::Meta, meta::SCHEMA, &SCHEMA_VERSION.to_be_bytes());
         batch.put(Column::Meta, meta::GENESIS, id.hash.as_slice());
         batch.put(Column::Meta, meta::CONFIG, config_json.as_bytes());
         self.finish(batch, Layers::new(id), id, id, Durability::Sync)
@@ -307,6 +308,7 @@ impl Writer {
         durability: Durability,
     ) -> Result<View, StorageError> {
         let commit = self.commits + 1;
+        batch.put(Column::Meta, meta::SCHEMA, &SCHEMA_VERSION.to_be_bytes());
         batch.put(Column::Meta, meta::HEAD, &block_key(head));
         batch.put(Column::Meta, meta::BASE, &block_key(base));
         batch.put(Column::Meta, meta::COMMITS, &commit.to_be_bytes());

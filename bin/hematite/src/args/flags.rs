@@ -370,6 +370,9 @@ pub struct RpcArgs {
     /// with --rpc.jwtsecret either will do
     #[arg(long = "rpc.basicauth", value_name = "FILE")]
     pub basic_auth: Option<PathBuf>,
+    /// Connections of each listener, at most half as many as the process may open files [1000]
+    #[arg(long = "rpc.connections", value_name = "N")]
+    pub connections: Option<usize>,
     /// Most gas of eth_call and eth_estimateGas; 0 is no limit [50000000]
     #[arg(long = "rpc.gascap", value_name = "GAS", value_parser = integer)]
     pub gas_cap: Option<u64>,

@@ -178,6 +178,7 @@ impl Config {
             }
         }
         let rpc = &self.rpc;
+        flags.number("rpc.connections", rpc.connections);
         flags.number("rpc.gascap", rpc.gas_cap.unwrap_or(0));
         flags.duration("rpc.evmtimeout", rpc.evm_timeout.unwrap_or_default());
         flags.set("rpc.txfeecap", super::rpc::ether(rpc.tx_fee_cap.unwrap_or(0)));

@@ -90,6 +90,8 @@ pub struct RpcLimits {
     pub finalized_depth: Option<u64>,
     /// Answer receipts exactly as geth 1.9.13.
     pub strict_receipts: bool,
+    /// Connections of each listener.
+    pub connections: usize,
 }
 
 /// What `eth_gasPrice` answers.
@@ -204,12 +206,14 @@ pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimi
         allow_unprotected,
         finalized_depth,
         strict_receipts,
+        connections,
         // Those are `doors`.
         tls_cert: _,
         tls_key: _,
         jwt_secret: _,
         basic_auth: _,
     } = args;
+    ensure!(*connections != Some(0), "--rpc.connections 0 leaves nobody in; leave out --http");
     // geth 1.9.13 had no cap on fees.
     let default_fee_cap = if personality == Personality::Geth { 0.0 } else { 1.0 };
     let ether = tx_fee_cap.unwrap_or(default_fee_cap);
@@ -225,6 +229,7 @@ pub(super) fn limits(args: &RpcArgs, personality: Personality) -> Result<RpcLimi
         allow_unprotected: allow_unprotected.unwrap_or(true),
         finalized_depth: *finalized_depth,
         strict_receipts: strict_receipts.unwrap_or(false),
+        connections: connections.unwrap_or(::rpc::CONNECTIONS_MAX),
     })
 }
 

@@ -245,6 +245,7 @@ fn says_what_is_wrong_and_what_would_be_right() {
     check("hematite --nodekey /nowhere", "--nodekey /nowhere is not a file");
     check("hematite --txpool.locals 0x12", "\"0x12\" is not an address");
     check("hematite --rpc.txfeecap -1", "not an amount of ether");
+    check("hematite --http --rpc.connections 0", "leaves nobody in");
     check("hematite --gpo.percentile 101", "above 100");
     check("hematite --datadir=", "name a directory");
     check("hematite --rpc.tls.cert c.pem", "add --rpc.tls.key FILE");
@@ -257,12 +258,12 @@ fn takes_limits_at_their_edges() {
     let at = "x".repeat(32);
     let config = config(&format!(
         "hematite --miner.extradata {at} --rpc.gascap 0 --rpc.evmtimeout 0 --rpc.txfeecap 0.5 \
-         --verbosity 9 --txpool.globalslots 0 --miner.recommit 1ms --miner.threads=-1 \
+         --rpc.connections 1 --verbosity 9 --txpool.globalslots 0 --miner.recommit 1ms --miner.threads=-1 \
          --miner.hashrate 1 --ops.addr off --metrics --metrics.addr 0.0.0.0"
     ));
     assert_eq!(config.mining.extra_data, Some(at));
     assert_eq!((config.rpc.gas_cap, config.rpc.evm_timeout), (None, None));
-    assert_eq!(config.rpc.tx_fee_cap, Some(500_000_000_000_000_000));
+    assert_eq!((config.rpc.tx_fee_cap, config.rpc.connections), (Some(500_000_000_000_000_000), 1));
     assert_eq!((config.log.verbosity, config.pool.global_slots), (5, 5120));
     assert_eq!(config.mining.recommit, Duration::from_secs(1));
     assert_eq!((config.mining.threads, config.mining.hashrate_cap), (Some(0), Some(1)));
@@ -299,7 +300,7 @@ fn reads_back_what_it_dumps() {
         "hematite --role miner --genesis book --miner.threads 2 --miner.hashrate 100 --identity x",
         "hematite --role tx --http --http.addr 0.0.0.0 --http.vhosts * --ws --ipcdisable --metrics",
         "hematite --dev --dev.period 3 --log.json --bootnodes= --unlock 0,1 --password /p",
-        "hematite --port 0 --txpool.journal= --rpc.gascap 0 --rpc.txfeecap 0.5 --gpo.maxprice \
+        "hematite --port 0 --txpool.journal= --rpc.gascap 0 --rpc.txfeecap 0.5 --rpc.connections 6000 --gpo.maxprice \
          340282366920938463463374607431768211455 --discovery.v5 --miner.notify http://a,http://b",
         "hematite --http --rpc.tls.cert /c --rpc.tls.key /k --rpc.jwtsecret /j --rpc.basicauth /b \
          --tls.cafile /a",

@@ -77,7 +77,8 @@ impl Importer {
                 Root::History(header)
             } else {
                 let block = db.block(parent)?.ok_or_else(missing)?;
-                let senders = recover(&block)?;
+                let senders = db.senders(parent)?;
+                let senders = senders.map_or_else(|| recover(&block), Ok)?;
                 branch.push(Link { block, senders });
                 continue;
             };
@@ -121,7 +122,7 @@ impl Importer {
                     self.mark_bad(hash, &branch[index..]);
                 }
             })?;
-            done.push(executed(&link.block, td, receipts, changes));
+            done.push(executed(&link.block, &link.senders, td, (receipts, changes)));
         }
         Ok(done)
     }
@@ -133,7 +134,7 @@ impl Importer {
     }
 }
 
-/// The senders of a stored block. It was verified before it was stored, so failing is corruption.
+/// The senders of a block that was stored without them. It was verified before it was stored, so failing is corruption.
 fn recover(block: &SealedBlock) -> Result<Vec<Address>, StorageError> {
     block
         .body()

@@ -17,7 +17,7 @@ use state::{Account, StateReader, WorldState};
 
 use super::{block, blocks};
 use crate::{
-    convert::sender,
+    convert::senders,
     error::RpcError,
     methods::Table,
     node::Api,
@@ -293,8 +293,8 @@ fn replay<R: StateReader>(
     let ancestors = |number| view.ancestor_hash(parent, number);
     let executor = BlockExecutor::new(&view.spec, block.header(), world, &ancestors);
     let mut executor = executor.looking_back(&is_late);
-    for tx in transactions {
-        let executed = executor.execute(tx, sender(tx)?).map(drop);
+    for (tx, sender) in transactions.iter().zip(senders(view, block)?) {
+        let executed = executor.execute(tx, sender).map(drop);
         if executor.has_stopped() {
             return Err(RpcError::refused("execution timeout"));
         }

@@ -11,15 +11,15 @@ use evm::{
     BlockExecutor,
     trace::{StepOptions, Trace, TraceConfig, TraceError, TraceKind},
 };
-use primitives::{B256, Block, SealedBlock, SealedHeader};
+use primitives::{Address, B256, Block, SealedBlock, SealedHeader};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use state::{StateReader, WorldState};
 
 use super::block;
 use crate::{
-    convert::sender,
-    dispatch::RESPONSE_BYTES_MAX,
+    convert::{recovered, senders},
+    dispatch::{Patience, RESPONSE_BYTES_MAX},
     error::RpcError,
     eth::{
         call::{Asked, Scene, asked},
@@ -235,12 +235,13 @@ fn trace_transaction(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcErr
     let executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
     let mut executor = executor.looking_back(&is_late);
     let config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
-    for (at, tx) in block.body().transactions.iter().enumerate() {
+    let senders = senders(&view, &block)?;
+    for (at, (tx, sender)) in block.body().transactions.iter().zip(senders).enumerate() {
         clock.begin_part();
         if at == index {
-            return Ok(executor.trace(tx, sender(tx)?, &config)?);
+            return Ok(executor.trace(tx, sender, &config)?);
         }
-        let executed = executor.execute(tx, sender(tx)?).map(drop);
+        let executed = executor.execute(tx, sender).map(drop);
         if executor.has_stopped() {
             return Err(TraceError::Interrupted.into());
         }
@@ -260,6 +261,7 @@ struct TracedTransaction {
 fn of_block(
     view: &ChainView,
     block: &SealedBlock,
+    senders: &[Address],
     asking: Asking,
 ) -> Result<Vec<TracedTransaction>, RpcError> {
     let mut world = parent_world(view, block)?;
@@ -271,9 +273,9 @@ fn of_block(
     let mut executor = executor.looking_back(&is_late);
     let mut config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
     let mut traces = Vec::with_capacity(block.body().transactions.len());
-    for tx in &block.body().transactions {
+    for (tx, sender) in block.body().transactions.iter().zip(senders) {
         clock.begin_part();
-        let result = executor.trace(tx, sender(tx)?, &config)?;
+        let result = executor.trace(tx, *sender, &config)?;
         config.bytes_max = config.bytes_max.saturating_sub(result.bytes);
         traces.push(TracedTransaction { tx_hash: *tx.tx_hash(), result });
     }
@@ -305,7 +307,8 @@ fn trace_found<T>(
     let which = params.required(parse)?;
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
-    of_block(&view, &find(api, &view, which)?, asking)
+    let block = find(api, &view, which)?;
+    of_block(&view, &block, &senders(&view, &block)?, asking)
 }
 
 /// A sealed block. What is being mined has no state that is kept.
@@ -334,7 +337,9 @@ fn trace_block(api: &Api, params: &mut Params<'_>) -> Result<Vec<TracedTransacti
     let decoded = Block::decode(&mut &rlp[..]);
     let block =
         decoded.map_err(|error| RpcError::Refused(format!("could not decode block: {error}")))?;
-    of_block(&view, &SealedBlock::seal_slow(block), asking)
+    let block = SealedBlock::seal_slow(block);
+    // It may claim to be one that is stored, and have other transactions.
+    of_block(&view, &block, &recovered(&block)?, asking)
 }
 
 /// Bad blocks are not kept: whoever sent one is told, and nothing of it is stored.
@@ -358,11 +363,11 @@ fn intermediate_roots(api: &Api, params: &mut Params<'_>) -> Result<Vec<B256>, R
     let ancestors = |number| view.ancestor_hash(parent, number);
     let mut executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
     let mut roots = Vec::new();
-    for tx in &block.body().transactions {
+    for (tx, sender) in block.body().transactions.iter().zip(senders(&view, &block)?) {
         if clock.is_late() {
             return Err(TraceError::Interrupted.into());
         }
-        executor.execute(tx, sender(tx)?)?;
+        executor.execute(tx, sender)?;
         roots.push(executor.root()?);
     }
     Ok(roots)
@@ -374,7 +379,8 @@ fn trace_call(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcError> {
     let id = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Latest));
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
-    let Scene { header, mut world, parent } = api.scene(&view, id, asking.pretences)?;
+    let Scene { header, mut world, parent } =
+        api.scene(&view, id, asking.pretences, Patience::Endless)?;
     request.gas = api.gas_of_call(gas);
     let clock = Clock::new(asking.time_max);
     let is_late = || clock.is_late();

@@ -35,7 +35,20 @@ pub(crate) fn methods() -> Methods {
     for (name, weight) in [("test_many", Weight::Light), ("test_heavyMany", Weight::Heavy)] {
         methods.register_many(name, weight, together);
     }
+    methods.register_brief("test_brief", patient);
     methods
+}
+
+/// Says whether it was done where it was read; `long` does not end in a moment.
+fn patient(raw: Option<&str>, patience: Patience) -> Result<&'static str, RpcError> {
+    let text = Params::new(raw)?.required(parse::string)?;
+    match (text.as_str(), patience) {
+        ("long", Patience::Until(_)) => Err(RpcError::Unfinished),
+        ("fail", _) => Err(RpcError::refused("nonce too low")),
+        ("panic", _) => panic!("on purpose"),
+        (_, Patience::Until(_)) => Ok("here"),
+        (_, Patience::Endless) => Ok("elsewhere"),
+    }
 }
 
 /// Answers its parameter and how many calls came with it; `fail` fails, `panic` panics.
@@ -301,6 +314,47 @@ async fn heavy_calls_beyond_the_queue_are_refused_at_once() {
     while let Some(answer) = tasks.join_next().await {
         assert!(String::from_utf8(answer.unwrap().unwrap()).unwrap().contains("true"));
     }
+}
+
+#[tokio::test]
+async fn a_call_that_may_be_short_goes_to_another_thread_only_if_it_is_not() {
+    for (text, want) in [
+        ("short", r#""result":"here""#),
+        ("long", r#""result":"elsewhere""#),
+        ("fail", "nonce too low"),
+        ("panic", "method handler crashed"),
+    ] {
+        let call = format!(r#"{{"id":1,"method":"test_brief","params":["{text}"]}}"#);
+        let answer = ask(&call).await;
+        assert!(answer.contains(want), "{answer}");
+        let answer = ask(&format!("[{call}]")).await;
+        assert!(answer.contains(want), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_call_waits_with_the_others_while_no_core_is_free() {
+    let (methods, starts, open) = gate();
+    let limits = DispatchLimits { heavy_running: 1, heavy_waiting: 1, ..DispatchLimits::default() };
+    let dispatcher = Arc::new(Dispatcher::new(methods, limits));
+    let ask = |body: &'static str| {
+        let dispatcher = Arc::clone(&dispatcher);
+        async move { String::from_utf8(dispatcher.answer(body.as_bytes()).await.unwrap()).unwrap() }
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(ask(r#"{"id":1,"method":"test_gate"}"#));
+    let _starts =
+        tokio::task::spawn_blocking(move || starts.recv().map(|()| starts)).await.unwrap().unwrap();
+    let call = r#"{"id":1,"method":"test_brief","params":["short"]}"#;
+    tasks.spawn(ask(call));
+    while dispatcher.capacity.waiting.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(ask(call).await.contains("-32005"));
+    open.send(()).unwrap();
+    let answers = tasks.join_all().await;
+    assert!(answers.iter().any(|answer| answer.contains("elsewhere")), "{answers:?}");
+    assert!(ask(call).await.contains("here"));
 }
 
 #[tokio::test]

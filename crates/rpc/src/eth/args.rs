@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::overrides::Pretences;
 use crate::{
+    dispatch::Patience,
     error::RpcError,
     node::Api,
     parse::{self, BlockId, BlockTag},
@@ -122,7 +123,13 @@ impl TransactionArgs {
         if self.gas.is_none() {
             // On top of everything that waits to be mined.
             let pending = BlockId::Tag(BlockTag::Pending);
-            self.gas = Some(api.estimate(view, pending, Pretences::default(), &self.request())?);
+            self.gas = Some(api.estimate(
+                view,
+                pending,
+                Pretences::default(),
+                &self.request(),
+                Patience::Endless,
+            )?);
         }
         Ok(())
     }

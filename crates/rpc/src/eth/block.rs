@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use ::miner::WorkPackage;
 use chain::ChainView;
-use primitives::{B256, Block, SealedBlock, SealedHeader, U256};
+use primitives::{Address, B256, Block, SealedBlock, SealedHeader, U256};
 
 use crate::{
-    convert::{Quantity, RpcBlock},
+    convert::{Quantity, RpcBlock, recovered, sender, senders},
     error::RpcError,
     methods::Table,
     node::{Api, Place},
@@ -40,6 +40,24 @@ impl Found {
         match self {
             Self::Sealed(block) | Self::Pending(block) => block,
         }
+    }
+
+    /// Who signed the transactions.
+    pub(crate) fn senders(&self, view: &ChainView) -> Result<Vec<Address>, RpcError> {
+        match self {
+            Self::Sealed(block) => senders(view, block),
+            Self::Pending(block) => recovered(block),
+        }
+    }
+
+    /// Who signed one of the transactions.
+    pub(crate) fn sender(&self, view: &ChainView, index: usize) -> Result<Address, RpcError> {
+        let stored = match self {
+            Self::Sealed(block) => view.db.senders(block.hash()).map_err(RpcError::storage)?,
+            Self::Pending(_) => None,
+        };
+        let stored = stored.and_then(|senders| senders.get(index).copied());
+        stored.map_or_else(|| sender(&self.block().body().transactions[index]), Ok)
     }
 
     /// What to say about the block's hash.
@@ -90,10 +108,13 @@ fn total_difficulty(view: &ChainView, hash: B256) -> Result<U256, RpcError> {
 }
 
 fn object(view: &ChainView, found: &Found, full: bool) -> Result<RpcBlock, RpcError> {
-    match found {
-        Found::Sealed(block) => RpcBlock::block(block, total_difficulty(view, block.hash())?, full),
-        Found::Pending(block) => RpcBlock::pending(block, full),
-    }
+    let senders = full.then(|| found.senders(view)).transpose()?;
+    Ok(match found {
+        Found::Sealed(block) => {
+            RpcBlock::block(block, total_difficulty(view, block.hash())?, senders.as_deref())
+        }
+        Found::Pending(block) => RpcBlock::pending(block, senders.as_deref()),
+    })
 }
 
 fn block_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>, RpcError> {

@@ -13,9 +13,10 @@ use state::{StateReader, WorldState};
 use super::{args::transaction_args, overrides::Pretences};
 use crate::{
     convert::Quantity,
+    dispatch::Patience,
     error::RpcError,
     methods::Table,
-    node::Api,
+    node::{Api, Place},
     params::Params,
     parse::{self, BlockId, BlockTag},
 };
@@ -24,9 +25,9 @@ use crate::{
 const GAS_DEFAULT: u64 = i64::MAX.unsigned_abs();
 
 pub(crate) fn register(table: &mut Table) {
-    table.heavy("eth_call", call);
-    table.heavy("eth_estimateGas", estimate_gas);
-    table.heavy("eth_createAccessList", create_access_list);
+    table.brief("eth_call", call);
+    table.brief("eth_estimateGas", estimate_gas);
+    table.brief("eth_createAccessList", create_access_list);
 }
 
 /// A call, and the gas it asks for, if any.
@@ -56,8 +57,13 @@ impl Api {
         view: &ChainView,
         block: BlockId,
         pretences: Pretences,
+        patience: Patience,
     ) -> Result<Scene<impl StateReader + use<>>, RpcError> {
         let place = self.place(view, block)?;
+        // Executing what is pending takes more than a moment, and nothing stops it.
+        if matches!((&place, patience), (Place::Pending(_), Patience::Until(_))) {
+            return Err(RpcError::Unfinished);
+        }
         let mut header = place.header().clone();
         let parent =
             BlockNumHash { number: header.number.saturating_sub(1), hash: header.parent_hash };
@@ -80,29 +86,32 @@ impl Api {
     }
 }
 
-fn call(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
+fn call(api: &Api, params: &mut Params<'_>, patience: Patience) -> Result<Bytes, RpcError> {
     let start = Instant::now();
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     let block = params.required(parse::block_id)?;
     let pretences = Pretences::of_params(params)?;
     params.end()?;
-    let Scene { header, mut world, parent } = api.scene(&view, block, pretences)?;
+    let Scene { header, mut world, parent } = api.scene(&view, block, pretences, patience)?;
     request.gas = api.gas_of_call(gas);
     let ancestors = |number| view.ancestor_hash(parent, number);
     let time_max = api.call_time_max();
-    let is_late = || start.elapsed() > time_max;
+    let is_late = || patience.is_over() || start.elapsed() > time_max;
     let outcome = evm::call_until(&view.spec, &header, &mut world, &ancestors, &request, &is_late);
     match outcome.map_err(|error| RpcError::not_executed(error, request.gas))? {
         Some(CallOutcome::Success { output, .. }) => Ok(output),
         Some(CallOutcome::Revert { output, .. }) => Err(RpcError::Reverted(output)),
         Some(CallOutcome::Halt { reason, .. }) => Err(RpcError::Execution(reason)),
-        None => Err(aborted(time_max)),
+        None => Err(stopped(patience, time_max)),
     }
 }
 
-/// geth's words for a call that took too long.
-fn aborted(time_max: Duration) -> RpcError {
+/// Why a call was stopped: geth's words if it took too long.
+fn stopped(patience: Patience, time_max: Duration) -> RpcError {
+    if patience.is_over() {
+        return RpcError::Unfinished;
+    }
     RpcError::Refused(format!("execution aborted (timeout = {time_max:?})"))
 }
 
@@ -114,28 +123,33 @@ impl Api {
         block: BlockId,
         pretences: Pretences,
         request: &CallRequest,
+        patience: Patience,
     ) -> Result<u64, RpcError> {
         let start = Instant::now();
-        let Scene { header, mut world, parent } = self.scene(view, block, pretences)?;
+        let Scene { header, mut world, parent } = self.scene(view, block, pretences, patience)?;
         let ancestors = |number| view.ancestor_hash(parent, number);
         let time_max = self.call_time_max();
-        let is_late = || start.elapsed() > time_max;
+        let is_late = || patience.is_over() || start.elapsed() > time_max;
         let asked = (request, self.node.gas_max);
         match evm::estimate_gas(&view.spec, &header, &mut world, &ancestors, asked, &is_late) {
-            Err(EstimateError::Interrupted) => Err(aborted(time_max)),
+            Err(EstimateError::Interrupted) => Err(stopped(patience, time_max)),
             estimate => Ok(estimate?),
         }
     }
 }
 
-fn estimate_gas(api: &Api, params: &mut Params<'_>) -> Result<Quantity, RpcError> {
+fn estimate_gas(
+    api: &Api,
+    params: &mut Params<'_>,
+    patience: Patience,
+) -> Result<Quantity, RpcError> {
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     request.gas = gas.unwrap_or(0);
     let block = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Pending));
     let pretences = Pretences::of_params(params)?;
     params.end()?;
-    api.estimate(&view, block, pretences, &request).map(Quantity)
+    api.estimate(&view, block, pretences, &request, patience).map(Quantity)
 }
 
 /// What a call should pay for in advance, and what it costs then.
@@ -148,21 +162,25 @@ struct RpcAccessList {
     gas_used: Quantity,
 }
 
-fn create_access_list(api: &Api, params: &mut Params<'_>) -> Result<RpcAccessList, RpcError> {
+fn create_access_list(
+    api: &Api,
+    params: &mut Params<'_>,
+    patience: Patience,
+) -> Result<RpcAccessList, RpcError> {
     let start = Instant::now();
     let view = api.node.chain.view();
     let Asked { mut request, gas } = params.required(asked)?;
     let block = params.optional(parse::block_id)?.unwrap_or(BlockId::Tag(BlockTag::Pending));
     params.end()?;
-    let scene = api.scene(&view, block, Pretences::default())?;
+    let scene = api.scene(&view, block, Pretences::default(), patience)?;
     let Scene { header, mut world, parent } = scene;
     request.gas = api.gas_of_call(gas.or(Some(header.gas_limit)));
     let ancestors = |number| view.ancestor_hash(parent, number);
     let time_max = api.call_time_max();
-    let is_late = || start.elapsed() > time_max;
+    let is_late = || patience.is_over() || start.elapsed() > time_max;
     let found = trace::access_list(&view.spec, &header, &mut world, &ancestors, &request, &is_late);
     let found = found.map_err(|error| match error {
-        trace::TraceError::Interrupted => aborted(time_max),
+        trace::TraceError::Interrupted => stopped(patience, time_max),
         trace::TraceError::Execution(error) => {
             RpcError::Refused(format!("failed to apply transaction: err: {error}"))
         }

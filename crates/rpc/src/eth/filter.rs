@@ -17,6 +17,7 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 use super::logs::{LOGS_MAX, Query, Range, Search, query, search};
 use crate::{
     convert::{RpcLog, RpcTransaction},
+    dispatch::Patience,
     error::RpcError,
     methods::Table,
     node::Api,
@@ -217,7 +218,8 @@ fn filter_logs(api: &Api, params: &mut Params<'_>) -> Result<Vec<RpcLog>, RpcErr
         Kind::Blocks { .. } | Kind::Pending { .. } => None,
     };
     api.filters.put_back(id, filter);
-    search(api, &view, &query.ok_or_else(|| RpcError::refused("filter not found"))?)
+    let query = query.ok_or_else(|| RpcError::refused("filter not found"))?;
+    search(api, &view, &query, Patience::Endless)
 }
 
 /// geth's rule for what is to come: the end may not be before the beginning, in time.
@@ -284,7 +286,7 @@ fn new_logs(
 ) -> Result<Vec<RpcLog>, RpcError> {
     let (retired, common) = retired(view, *last)?;
     *last = view.head_id();
-    let mut search = Search::new(view, query);
+    let mut search = Search::new(view, query, Patience::Endless);
     for header in retired.iter().filter(|header| query.is_wanted(header.number)) {
         search.block(header, true)?;
     }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use chain::{BlockSet, ChainView};
-use primitives::{Address, B256, BlockNumHash, Bloom, BloomInput, Log, Receipt, SealedHeader};
+use primitives::{Address, B256, Bloom, BloomInput, Log, Receipt, SealedHeader};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     convert::{LogPlace, RpcLog},
+    dispatch::Patience,
     error::RpcError,
     methods::Table,
     node::Api,
@@ -32,7 +33,7 @@ const TOPIC_POSITIONS_MAX: usize = 4;
 const SEARCH_SECONDS_MAX: u64 = 10;
 
 pub(crate) fn register(table: &mut Table) {
-    table.heavy("eth_getLogs", logs);
+    table.brief("eth_getLogs", logs);
 }
 
 /// Which blocks a query looks at.
@@ -122,15 +123,15 @@ fn one_or_more<T>(
 }
 
 impl Query {
-    /// Whether a block or receipt with this bloom may hold a match.
-    pub(crate) fn may_match(&self, bloom: &Bloom) -> bool {
-        let contains = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
-        let addresses =
-            self.addresses.is_empty() || self.addresses.iter().any(|one| contains(one.as_slice()));
-        let position = |topics: &Vec<B256>| {
-            topics.is_empty() || topics.iter().any(|one| contains(one.as_slice()))
-        };
-        addresses && self.topics.iter().all(position)
+    /// What the query wants: of each list there must be one value. What may be anything is left out.
+    fn clauses(&self) -> Vec<Vec<&[u8]>> {
+        let addresses = self.addresses.iter().map(|address| address.as_slice()).collect();
+        let topics = self.topics.iter();
+        let topics = topics.map(|position| position.iter().map(|topic| topic.as_slice()).collect());
+        std::iter::once(addresses)
+            .chain(topics)
+            .filter(|values: &Vec<_>| !values.is_empty())
+            .collect()
     }
 
     /// Memory that it takes for as long as somebody waits for what it looks for.
@@ -165,26 +166,51 @@ impl Query {
     }
 }
 
+/// The blooms of what a query wants, so that no block's has to be compared with more than bits.
+#[derive(Debug)]
+struct Blooms(Vec<Vec<Bloom>>);
+
+impl Blooms {
+    fn of(query: &Query) -> Self {
+        let bloom = |value: &[u8]| BloomInput::Raw(value).into();
+        Self(
+            query
+                .clauses()
+                .into_iter()
+                .map(|values| values.into_iter().map(bloom).collect())
+                .collect(),
+        )
+    }
+
+    /// Whether a block with this bloom may hold a match.
+    fn may_match(&self, bloom: &Bloom) -> bool {
+        self.0.iter().all(|values| values.iter().any(|value| bloom.contains(value)))
+    }
+}
+
 /// Logs found so far, and how much longer to look.
 #[derive(Debug)]
 pub(crate) struct Search<'a> {
     view: &'a ChainView,
     query: &'a Query,
+    blooms: Blooms,
     found: Vec<RpcLog>,
     found_max: usize,
     deadline: Instant,
+    patience: Patience,
 }
 
 impl<'a> Search<'a> {
     /// A search that has found nothing yet.
-    pub(crate) fn new(view: &'a ChainView, query: &'a Query) -> Self {
+    pub(crate) fn new(view: &'a ChainView, query: &'a Query, patience: Patience) -> Self {
         let deadline = Instant::now() + Duration::from_secs(SEARCH_SECONDS_MAX);
-        Self { view, query, found: Vec::new(), found_max: LOGS_MAX, deadline }
+        let (blooms, found) = (Blooms::of(query), Vec::new());
+        Self { view, query, blooms, found, found_max: LOGS_MAX, deadline, patience }
     }
 
     /// A search of single blocks, whose gas is limit enough.
     pub(crate) fn unbounded(view: &'a ChainView, query: &'a Query) -> Self {
-        Self { found_max: usize::MAX, ..Self::new(view, query) }
+        Self { found_max: usize::MAX, ..Self::new(view, query, Patience::Endless) }
     }
 
     /// What was found, in the order of the chain.
@@ -206,9 +232,9 @@ impl<'a> Search<'a> {
             }
             next = indexed;
         }
-        for number in next..=end {
-            if !self.number(number)? {
-                break;
+        if next <= end {
+            for header in self.view.db.headers(next..=end) {
+                self.block(&header.map_err(RpcError::storage)?, false)?;
             }
         }
         Ok(())
@@ -216,19 +242,12 @@ impl<'a> Search<'a> {
 
     /// The blocks that may hold a match, by the index; `None` if the query wants any log.
     fn indexed(&self, numbers: RangeInclusive<u64>) -> Result<Option<BlockSet>, RpcError> {
-        let addresses = self.query.addresses.iter().map(|address| address.to_vec()).collect();
-        let topics = self
-            .query
-            .topics
-            .iter()
-            .map(|position| position.iter().map(|topic| topic.to_vec()).collect());
-        let clauses: Vec<Vec<Vec<u8>>> = std::iter::once(addresses).chain(topics).collect();
         let mut found: Option<BlockSet> = None;
-        for values in clauses.into_iter().filter(|values| !values.is_empty()) {
+        for values in self.query.clauses() {
             let mut any = BlockSet::default();
             for value in values {
                 self.check_time()?;
-                let blocks = self.view.db.blocks_with(&value, numbers.clone());
+                let blocks = self.view.db.blocks_with(value, numbers.clone());
                 any.unite(blocks.map_err(RpcError::storage)?);
             }
             match &mut found {
@@ -239,15 +258,16 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Looks through the canonical block of a number; returns whether there is one.
-    fn number(&mut self, number: u64) -> Result<bool, RpcError> {
+    /// Looks through the canonical block of a number.
+    fn number(&mut self, number: u64) -> Result<(), RpcError> {
         let header = self.view.db.header_by_number(number).map_err(RpcError::storage)?;
-        let Some(header) = header else { return Ok(false) };
-        self.block(&header, false)?;
-        Ok(true)
+        header.map_or(Ok(()), |header| self.block(&header, false))
     }
 
     fn check_time(&self) -> Result<(), RpcError> {
+        if self.patience.is_over() {
+            return Err(RpcError::Unfinished);
+        }
         if Instant::now() < self.deadline {
             return Ok(());
         }
@@ -258,43 +278,51 @@ impl<'a> Search<'a> {
     /// Looks through one block.
     pub(crate) fn block(&mut self, header: &SealedHeader, removed: bool) -> Result<(), RpcError> {
         self.check_time()?;
-        if !self.query.may_match(&header.logs_bloom) {
+        if !self.blooms.may_match(&header.logs_bloom) {
             return Ok(());
         }
-        let hash = header.hash();
-        let receipts = self.view.db.receipts(hash).map_err(RpcError::storage)?.unwrap_or_default();
-        if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
+        let block = header.num_hash();
+        let receipts = self.view.db.receipts_of(block).map_err(RpcError::storage)?;
+        let receipts = receipts.unwrap_or_default();
+        let query = self.query;
+        let has_match = |receipt: &Receipt| receipt.logs.iter().any(|log| query.matches(log));
+        let places: Vec<usize> = (0..)
+            .zip(&receipts)
+            .filter(|(_, receipt)| has_match(receipt))
+            .map(|(index, _)| index)
+            .collect();
+        if places.is_empty() {
             return Ok(());
         }
-        let Some(body) = self.view.db.body(hash).map_err(RpcError::storage)? else { return Ok(()) };
-        let hashes: Vec<B256> = body.transactions.iter().map(|tx| *tx.tx_hash()).collect();
-        self.receipts(header.num_hash(), &hashes, &receipts, removed)
+        let hashes = self.view.db.transaction_hashes(block, &places).map_err(RpcError::storage)?;
+        let mut logs_before = 0;
+        let mut next = 0;
+        for (index, hash) in places.into_iter().zip(hashes) {
+            logs_before +=
+                receipts[next..index].iter().map(|receipt| receipt.logs.len()).sum::<usize>();
+            next = index;
+            self.logs(
+                &receipts[index].logs,
+                &LogPlace {
+                    block,
+                    transaction_hash: hash,
+                    transaction_index: index,
+                    log_index: logs_before,
+                    removed,
+                },
+            )?;
+        }
+        Ok(())
     }
 
-    fn receipts(
-        &mut self,
-        block: BlockNumHash,
-        hashes: &[B256],
-        receipts: &[Receipt],
-        removed: bool,
-    ) -> Result<(), RpcError> {
-        let mut log_index = 0;
-        for (transaction_index, (receipt, hash)) in receipts.iter().zip(hashes).enumerate() {
-            for log in &receipt.logs {
-                if self.query.matches(log) {
-                    if self.found.len() == self.found_max {
-                        return Err(RpcError::TooMuch { what: "logs", max: LOGS_MAX });
-                    }
-                    let place = LogPlace {
-                        block,
-                        transaction_hash: *hash,
-                        transaction_index,
-                        log_index,
-                        removed,
-                    };
-                    self.found.push(RpcLog::new(log, &place));
+    /// Takes what is wanted of the logs of a transaction, the first of which is at this place.
+    fn logs(&mut self, logs: &[Log], first: &LogPlace) -> Result<(), RpcError> {
+        for (log_index, log) in (first.log_index..).zip(logs) {
+            if self.query.matches(log) {
+                if self.found.len() == self.found_max {
+                    return Err(RpcError::TooMuch { what: "logs", max: LOGS_MAX });
                 }
-                log_index += 1;
+                self.found.push(RpcLog::new(log, &LogPlace { log_index, ..*first }));
             }
         }
         Ok(())
@@ -302,8 +330,13 @@ impl<'a> Search<'a> {
 }
 
 /// What a query finds in a view.
-pub(crate) fn search(api: &Api, view: &ChainView, query: &Query) -> Result<Vec<RpcLog>, RpcError> {
-    let mut search = Search::new(view, query);
+pub(crate) fn search(
+    api: &Api,
+    view: &ChainView,
+    query: &Query,
+    patience: Patience,
+) -> Result<Vec<RpcLog>, RpcError> {
+    let mut search = Search::new(view, query, patience);
     match query.range {
         Range::Block(hash) => {
             let header = view.db.header(hash).map_err(RpcError::storage)?;
@@ -326,11 +359,11 @@ pub(crate) fn search(api: &Api, view: &ChainView, query: &Query) -> Result<Vec<R
     Ok(search.into_logs())
 }
 
-fn logs(api: &Api, params: &mut Params<'_>) -> Result<Vec<RpcLog>, RpcError> {
+fn logs(api: &Api, params: &mut Params<'_>, patience: Patience) -> Result<Vec<RpcLog>, RpcError> {
     let view = api.node.chain.view();
     let query = params.required(query)?;
     params.end()?;
-    search(api, &view, &query)
+    search(api, &view, &query, patience)
 }
 
 #[cfg(test)]
@@ -371,7 +404,7 @@ mod tests {
             let query = parsed(&filter).unwrap();
             let log = log(9, &[1, 2]);
             assert_eq!(query.matches(&log), want, "{filter}");
-            assert!(!want || query.may_match(&logs_bloom([&log])), "{filter}");
+            assert!(!want || Blooms::of(&query).may_match(&logs_bloom([&log])), "{filter}");
         }
     }
 

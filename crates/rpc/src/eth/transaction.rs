@@ -2,11 +2,11 @@
 
 use alloy_eips::eip2718::Encodable2718;
 use chain::ChainView;
-use primitives::{B256, Bytes, SealedBlock, Transaction};
+use primitives::{Address, B256, Bytes, SealedBlock, SealedHeader, Transaction};
 
 use super::block::{Found, find_by_hash, find_by_number};
 use crate::{
-    convert::{BlockReceipts, RpcReceipt, RpcTransaction, TransactionPlace},
+    convert::{BlockReceipts, RpcReceipt, RpcTransaction, TransactionPlace, sender, senders},
     error::RpcError,
     methods::Table,
     node::{Api, Place},
@@ -25,6 +25,32 @@ pub(crate) fn register(table: &mut Table) {
     table.light("eth_getBlockReceipts", block_receipts);
 }
 
+/// A transaction of the chain.
+pub(crate) struct Mined {
+    pub(crate) header: SealedHeader,
+    pub(crate) index: usize,
+    pub(crate) tx: Transaction,
+    stored_sender: Option<Address>,
+}
+
+impl Mined {
+    /// Who signed it.
+    pub(crate) fn from(&self) -> Result<Address, RpcError> {
+        self.stored_sender.map_or_else(|| sender(&self.tx), Ok)
+    }
+}
+
+/// A transaction of the chain by its hash, without the rest of its block.
+pub(crate) fn mined(view: &ChainView, hash: B256) -> Result<Option<Mined>, RpcError> {
+    let Some((id, index)) = view.db.transaction_place(hash).map_err(RpcError::storage)? else {
+        return Ok(None);
+    };
+    let found = view.db.transaction(id, index).map_err(RpcError::storage)?;
+    let Some((tx, stored_sender)) = found else { return Ok(None) };
+    let Some(header) = view.db.header(id.hash).map_err(RpcError::storage)? else { return Ok(None) };
+    Ok(Some(Mined { header, index, tx, stored_sender }))
+}
+
 /// The canonical block that holds a transaction, and where in it.
 pub(crate) fn place(
     view: &ChainView,
@@ -41,21 +67,24 @@ fn by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTransaction>,
     let view = api.node.chain.view();
     let hash = params.required(parse::hash)?;
     params.end()?;
-    if let Some((block, index)) = place(&view, hash)? {
-        let Some(tx) = block.body().transactions.get(index) else { return Ok(None) };
-        let place =
-            TransactionPlace { index, ..TransactionPlace::new(Some(block.hash()), block.header()) };
-        return RpcTransaction::mined(tx, &place).map(Some);
+    if let Some(mined) = mined(&view, hash)? {
+        let place = TransactionPlace::new(Some(mined.header.hash()), mined.header.header());
+        let place = TransactionPlace { index: mined.index, ..place };
+        return Ok(Some(RpcTransaction::mined(&mined.tx, mined.from()?, &place)));
     }
     Ok(api.node.pool.get(hash).map(|pooled| RpcTransaction::pooled(&pooled.tx, pooled.sender)))
 }
 
-fn in_block(found: Option<Found>, index: u64) -> Result<Option<RpcTransaction>, RpcError> {
+fn in_block(
+    view: &ChainView,
+    found: Option<Found>,
+    index: u64,
+) -> Result<Option<RpcTransaction>, RpcError> {
     let Some(found) = found else { return Ok(None) };
     let Some((index, tx)) = nth(found.block(), index) else { return Ok(None) };
     let place =
         TransactionPlace { index, ..TransactionPlace::new(found.hash(), found.block().header()) };
-    RpcTransaction::mined(tx, &place).map(Some)
+    Ok(Some(RpcTransaction::mined(tx, found.sender(view, index)?, &place)))
 }
 
 fn nth(block: &SealedBlock, index: u64) -> Option<(usize, &Transaction)> {
@@ -68,7 +97,7 @@ fn by_block_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTransac
     let found = find_by_hash(&view, params)?;
     let index = params.required(parse::quantity)?;
     params.end()?;
-    in_block(found, index)
+    in_block(&view, found, index)
 }
 
 fn by_block_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTransaction>, RpcError> {
@@ -76,7 +105,7 @@ fn by_block_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTrans
     let found = find_by_number(api, &view, params)?;
     let index = params.required(parse::quantity)?;
     params.end()?;
-    in_block(found, index)
+    in_block(&view, found, index)
 }
 
 fn encoded(tx: &Transaction) -> Bytes {
@@ -92,8 +121,8 @@ fn raw_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
 
 /// The bytes of a transaction, mined or waiting; none if it is unknown.
 pub(crate) fn raw(api: &Api, view: &ChainView, hash: B256) -> Result<Bytes, RpcError> {
-    if let Some((block, index)) = place(view, hash)? {
-        return Ok(block.body().transactions.get(index).map(encoded).unwrap_or_default());
+    if let Some(mined) = mined(view, hash)? {
+        return Ok(encoded(&mined.tx));
     }
     Ok(api.node.pool.get(hash).map(|pooled| encoded(&pooled.tx)).unwrap_or_default())
 }
@@ -123,12 +152,12 @@ fn receipt(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcReceipt>, Rpc
     let view = api.node.chain.view();
     let hash = params.required(parse::hash)?;
     params.end()?;
-    let Some((block, index)) = place(&view, hash)? else { return Ok(None) };
-    let Some(receipts) = view.db.receipts(block.hash()).map_err(RpcError::storage)? else {
-        return Ok(None);
-    };
+    let Some(mined) = mined(&view, hash)? else { return Ok(None) };
+    let receipts = view.db.receipts(mined.header.hash()).map_err(RpcError::storage)?;
+    let Some(receipts) = receipts else { return Ok(None) };
     let strict = api.node.strict_receipts;
-    BlockReceipts { block: &block, receipts: &receipts, strict }.get(index)
+    let receipts = BlockReceipts { header: &mined.header, receipts: &receipts, strict };
+    Ok(receipts.get(mined.index, &mined.tx, mined.from()?))
 }
 
 fn block_receipts(api: &Api, params: &mut Params<'_>) -> Result<Option<Vec<RpcReceipt>>, RpcError> {
@@ -153,7 +182,9 @@ fn block_receipts(api: &Api, params: &mut Params<'_>) -> Result<Option<Vec<RpcRe
                 return Ok(None);
             };
             let strict = api.node.strict_receipts;
-            BlockReceipts { block: &block, receipts: &receipts, strict }.all().map(Some)
+            let senders = senders(&view, &block)?;
+            let receipts = BlockReceipts { header: &header, receipts: &receipts, strict };
+            Ok(Some(receipts.all(&block.body().transactions, &senders)))
         }
     }
 }

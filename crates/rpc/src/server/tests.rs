@@ -427,7 +427,8 @@ async fn a_stop_finishes_the_answer_under_way() {
 
 #[test]
 fn half_of_the_descriptors_stay_with_the_rest_of_the_node() {
-    assert_eq!(2 * connections_within(Some(512)), 256);
-    assert_eq!(connections_within(Some(1)), 1);
-    assert_eq!(connections_within(None), CONNECTIONS_MAX);
+    assert_eq!(2 * connections_within(CONNECTIONS_MAX, Some(512)), 256);
+    assert_eq!(connections_within(CONNECTIONS_MAX, Some(1)), 1);
+    assert_eq!(connections_within(CONNECTIONS_MAX, None), CONNECTIONS_MAX);
+    assert_eq!(connections_within(5_100, Some(30_000)), 5_100);
 }

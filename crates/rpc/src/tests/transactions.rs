@@ -1,6 +1,6 @@
 use alloy_consensus::{TxEip1559, TxLegacy};
 use alloy_eips::eip2718::Encodable2718;
-use chain::testing::book_forks;
+use chain::testing::{BlockOptions, book_forks};
 use primitives::{Bytes, Forks, Transaction, TxKind, U256, bytes};
 use serde_json::{Value, json};
 
@@ -51,6 +51,97 @@ async fn a_transaction_is_submitted_seen_and_mined() {
         assert_eq!(fixture.result(method, params).await, json!(raw(&tx)));
     }
     assert_eq!(fixture.result("eth_getRawTransactionByHash", json!([block.hash()])).await, "0x");
+}
+
+/// What every method says of a transaction's sender.
+async fn senders_told(fixture: &Fixture, tx: &Transaction) -> Vec<Value> {
+    let hash = json!([tx.tx_hash()]);
+    let by_hash = fixture.result("eth_getTransactionByHash", hash.clone()).await;
+    let at = |first: &Value| json!([first, by_hash["transactionIndex"]]);
+    let index = usize::from_str_radix(&by_hash["transactionIndex"].as_str().unwrap()[2..], 16);
+    let index = index.unwrap();
+    let (number, block) = (&by_hash["blockNumber"], &by_hash["blockHash"]);
+    let transactions = |block: &Value| block["transactions"][index]["from"].clone();
+    vec![
+        by_hash["from"].clone(),
+        fixture.result("eth_getTransactionReceipt", hash).await["from"].clone(),
+        fixture.result("eth_getTransactionByBlockNumberAndIndex", at(number)).await["from"].clone(),
+        fixture.result("eth_getTransactionByBlockHashAndIndex", at(block)).await["from"].clone(),
+        transactions(&fixture.result("eth_getBlockByNumber", json!([number, true])).await),
+        transactions(&fixture.result("eth_getBlockByHash", json!([block, true])).await),
+        fixture.result("eth_getBlockReceipts", json!([number])).await[index]["from"].clone(),
+    ]
+}
+
+#[tokio::test]
+async fn everybody_tells_the_same_sender_before_and_after_a_reorganisation() {
+    let mut fixture = Fixture::new(london_forks());
+    let genesis = fixture.api.node.chain.view().head.hash();
+    let to = account(3).address();
+    let transfer = |index, nonce| account(index).transfer(1337, nonce, to, U256::from(7));
+    let old = [transfer(0, 0), dynamic(1), transfer(1, 0), transfer(2, 0)];
+    fixture.grow(old.to_vec()).await;
+    for (tx, index) in old.iter().zip([0, 0, 1, 2]) {
+        assert_eq!(senders_told(&fixture, tx).await, vec![json!(account(index).address()); 7]);
+    }
+    // In another order, and heavier.
+    let new = [transfer(2, 0), transfer(0, 0), dynamic(1), transfer(1, 0)];
+    let mut parent = genesis;
+    for transactions in [new.to_vec(), vec![transfer(2, 1)]] {
+        let options =
+            BlockOptions { extra_data: b"other".as_slice().into(), ..BlockOptions::default() };
+        let block = fixture.builder.block_on(parent, transactions, options);
+        parent = block.hash();
+        fixture.builder.import(block.clone()).unwrap();
+        fixture.import(block).await;
+    }
+    assert_eq!(fixture.api.node.chain.view().head.hash(), parent);
+    for (tx, index) in new.iter().zip([2, 0, 0, 1]) {
+        assert_eq!(senders_told(&fixture, tx).await, vec![json!(account(index).address()); 7]);
+    }
+}
+
+#[tokio::test]
+async fn senders_of_a_block_that_is_not_stored_are_recovered() {
+    let mut fixture = Fixture::new(book_forks());
+    let to = account(3).address();
+    let transactions = vec![
+        account(1).transfer(1337, 0, to, U256::from(7)),
+        account(2).transfer(1337, 0, to, U256::from(7)),
+    ];
+    let block = fixture.builder.extend(transactions);
+    let view = fixture.api.node.chain.view();
+    assert_eq!(view.db.senders(block.hash()).unwrap(), None);
+    let senders = crate::convert::senders(&view, &block).unwrap();
+    assert_eq!(senders, [account(1).address(), account(2).address()]);
+}
+
+#[tokio::test]
+async fn a_log_names_its_transaction_whatever_its_type() {
+    let mut fixture = Fixture::new(london_forks());
+    // LOG0 while being created.
+    let logging = bytes!("60006000a0");
+    let typed = |nonce| {
+        account(0).sign(TxEip1559 {
+            chain_id: 1337,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: 3_000_000_000,
+            input: logging.clone(),
+            ..TxEip1559::default()
+        })
+    };
+    let plain = account(1).transfer(1337, 0, account(2).address(), U256::from(7));
+    let transactions = vec![plain, typed(0), account(1).create(1337, 1, logging.clone()), typed(1)];
+    fixture.grow(transactions.clone()).await;
+    let logs = fixture.result("eth_getLogs", json!([{"fromBlock": "0x0"}])).await;
+    for (place, tx) in transactions[1..].iter().enumerate() {
+        let log = &logs[place];
+        assert_eq!(log["transactionHash"], json!(tx.tx_hash()));
+        assert_eq!(log["transactionIndex"], json!(format!("{:#x}", place + 1)));
+        assert_eq!(log["logIndex"], json!(format!("{place:#x}")));
+    }
+    assert_eq!(logs[3], Value::Null);
 }
 
 #[tokio::test]

@@ -194,10 +194,10 @@ fn another_schema_is_refused() {
     fill(directory.path(), 1);
     let (writer, view) = reopen(directory.path());
     let handle = writer.db.cf_handle(Column::Meta.name()).unwrap();
-    writer.db.put_cf(handle, meta::SCHEMA, 2_u64.to_be_bytes()).unwrap();
+    writer.db.put_cf(handle, meta::SCHEMA, 3_u64.to_be_bytes()).unwrap();
     drop((writer, view));
     let error = open(&config(directory.path())).unwrap_err();
-    assert!(matches!(error, StorageError::WrongSchema { have: 2, expected: 1 }), "{error:?}");
+    assert!(matches!(error, StorageError::WrongSchema { have: 3, expected: 2 }), "{error:?}");
 
     // A later version with one more column is told by its version too.
     let db = directory.path().join("hematite/db");
@@ -207,7 +207,7 @@ fn another_schema_is_refused() {
     let columns = names.iter().copied().chain(["default", "later"]);
     drop(rocksdb::DB::open_cf(&options, &db, columns).unwrap());
     let error = open(&config(directory.path())).unwrap_err();
-    assert!(matches!(error, StorageError::WrongSchema { have: 2, expected: 1 }), "{error:?}");
+    assert!(matches!(error, StorageError::WrongSchema { have: 3, expected: 2 }), "{error:?}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use primitives::{
     Address, B256, BlockBody, BlockNumHash, Bytes, EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header,
-    Log, Receipt, SealedBlock, TotalDifficulty, Transaction, U256, keccak256, logs_bloom,
-    receipts_root, transactions_root,
+    Log, Receipt, SealedBlock, SignerRecoverable, TotalDifficulty, Transaction, U256, b256,
+    keccak256, logs_bloom, receipts_root, transactions_root,
 };
 use state::{Layer, MemoryState, StateChanges, StateReader, StorageOwner, WorldState};
 
@@ -141,10 +141,12 @@ fn grow(parent: Option<&Grown>, mut world: WorldState<MemoryState>, seed: u64) -
     };
     let td = td.child(header.difficulty);
     let body = BlockBody { transactions, ommers: Vec::new(), withdrawals: None };
+    let senders = body.transactions.iter().map(|tx| tx.recover_signer_unchecked().unwrap());
+    let senders = senders.collect();
     let block = SealedBlock::seal_parts(header, body);
     let parent = id.map_or(B256::ZERO, |id| id.hash);
     let layer = Arc::new(Layer { block: block.num_hash(), parent, root, changes });
-    Grown { record: BlockRecord { block, td, receipts: Some(receipts) }, layer, state }
+    Grown { record: BlockRecord { block, td, senders, receipts: Some(receipts) }, layer, state }
 }
 
 /// The log that a block with a number divisible by five has.
@@ -153,8 +155,12 @@ pub(super) fn log(number: u64, seed: u64) -> Log {
     Log::new(address(number % ADDRESSES), topics, Bytes::new()).unwrap()
 }
 
+/// The x of secp256k1's generator: a signature with it can be recovered, whatever else it says.
+const SIGNATURE_R: B256 =
+    b256!("0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
+
 fn transaction(number: u64, salt: u64) -> Transaction {
-    // A legacy transaction with a made-up signature: nobody here looks at it.
+    // A legacy transaction with a made-up signature; somebody's it is.
     let fields: [Vec<u8>; 9] = [
         alloy_rlp::encode(number),
         alloy_rlp::encode(1_u64),
@@ -163,8 +169,8 @@ fn transaction(number: u64, salt: u64) -> Transaction {
         alloy_rlp::encode(U256::from(salt)),
         alloy_rlp::encode(Bytes::new()),
         alloy_rlp::encode(27_u64),
-        alloy_rlp::encode(number + 1),
-        alloy_rlp::encode(salt + 1),
+        alloy_rlp::encode(SIGNATURE_R),
+        alloy_rlp::encode((number << 32) + salt + 1),
     ];
     let payload_length = fields.iter().map(Vec::len).sum();
     let mut rlp = Vec::new();

@@ -1,11 +1,12 @@
 use primitives::{
-    BlockBody, BlockNumHash, Header, Receipt, TotalDifficulty, logs_bloom, ommers_hash,
+    BlockNumHash, Header, Receipt, SignerRecoverable, TotalDifficulty, logs_bloom, ommers_hash,
     receipts_root, transactions_root,
 };
 
 use super::Check;
 use crate::{
     StorageError,
+    body::Record,
     codec::{bad, decode},
     schema::{BLOCK_KEY_BYTES, Column, block_key, parse_block_key},
 };
@@ -44,13 +45,20 @@ fn body(
         check.problem(format!("{name}: body is missing"));
         return Ok(());
     };
-    let body: BlockBody = decode(Column::Bodies, &key, &value)?;
+    let record = Record::parse(&key, &value)?;
+    let body = record.body()?;
     let root = transactions_root(&body.transactions);
     check.require(root == header.transactions_root, || {
         format!("{name}: transactions have root {root}")
     });
     let hash = ommers_hash(&body.ommers);
     check.require(hash == header.ommers_hash, || format!("{name}: ommers have hash {hash}"));
+    for (tx, sender) in body.transactions.iter().zip(record.senders()?.unwrap_or_default()) {
+        let signer = tx.recover_signer_unchecked();
+        check.require(signer.is_ok_and(|signer| signer == sender), || {
+            format!("{name}: transaction {} is not of {sender}", tx.tx_hash())
+        });
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use primitives::{BlockBody, BlockNumHash};
 use super::{BlockRecord, HeadChange};
 use crate::{
     StorageError, View,
+    body::{self, Record},
     codec::{bad, encode_u256},
     database::Batch,
     schema::{Column, block_key, place_value},
@@ -20,13 +21,14 @@ pub(super) fn write_block(
     let key = block_key(id);
     let is_known = view.number_of(id.hash)?.is_some();
     if !is_known {
-        let body = alloy_rlp::encode(record.block.body());
+        let body = body::encode(record.block.body(), &record.senders);
         batch.put(Column::Headers, &key, &alloy_rlp::encode(record.block.header()));
         batch.put(Column::Bodies, &key, &body);
         batch.put(Column::Td, &key, &encode_u256(record.td.get()));
         batch.put(Column::Numbers, id.hash.as_slice(), &id.number.to_be_bytes());
         if record.receipts.is_none() {
-            batch.put(Column::Unexecuted, &key, &size(&body));
+            let rlp = alloy_rlp::encode(record.block.body());
+            batch.put(Column::Unexecuted, &key, &size(&rlp));
         }
     }
     if let Some(receipts) = &record.receipts {
@@ -47,7 +49,7 @@ pub(super) fn mark_unexecuted(
 ) -> Result<(), StorageError> {
     let key = block_key(id);
     let size = match view.pinned().record(Column::Bodies, &key)? {
-        Some(body) => size(&body),
+        Some(body) => size(Record::parse(&key, &body)?.rlp),
         None => size(&alloy_rlp::encode(&*body_of(view, id, records)?)),
     };
     batch.put(Column::Unexecuted, &key, &size);

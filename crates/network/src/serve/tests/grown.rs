@@ -126,7 +126,7 @@ impl Grown {
         }
         let layer = Layer { block: id, parent: parent_hash, root, changes };
         let commit = Commit {
-            blocks: vec![BlockRecord { block, td, receipts: Some(vec![]) }],
+            blocks: vec![BlockRecord { block, td, senders: vec![], receipts: Some(vec![]) }],
             layers: vec![Arc::new(layer)],
             head: Some(HeadChange { retired: vec![], adopted: vec![id] }),
             rewind: None,
