@@ -153,7 +153,8 @@ impl Driver {
         let mut changes = self.chain.events();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // What the pool's journal held, to be announced again and again as all that is this node's own.
+        // What the pool's journal held, to be announced again and again as all that is this node's
+        // own.
         self.on_event(Event::PoolSkipped);
         loop {
             let is_open = self.pending.is_open(Instant::now());

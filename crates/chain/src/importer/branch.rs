@@ -134,7 +134,8 @@ impl Importer {
     }
 }
 
-/// The senders of a block that was stored without them. It was verified before it was stored, so failing is corruption.
+/// The senders of a block that was stored without them. It was verified before it was stored, so
+/// failing is corruption.
 fn recover(block: &SealedBlock) -> Result<Vec<Address>, StorageError> {
     block
         .body()

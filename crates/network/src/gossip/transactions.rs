@@ -117,7 +117,8 @@ pub enum Event {
         /// The transactions.
         transactions: Vec<Transaction>,
     },
-    /// Transactions became pending in the pool.
+    /// Transactions became pending in the pool, or were given to this node and wait there for an
+    /// earlier one of their sender.
     Pooled {
         /// The transactions, with their metadata.
         transactions: Vec<AnnouncedTransaction>,
@@ -453,8 +454,8 @@ impl TransactionGossip {
     }
 
     /// Whole to the square root of those who lack it, by hash to the rest. By hash to everybody if
-    /// it comes back, after a reorg: who was told of it may have asked while it was mined, and got
-    /// nothing.
+    /// it comes again: after a reorg, when who was told of it may have asked while it was mined, and
+    /// got nothing; or when it became pending, and who had no room for it before has now.
     fn spread(&mut self, transactions: &[AnnouncedTransaction], actions: &mut Vec<Action>) {
         let (mut whole, mut by_hash) = (vec![], vec![]);
         for tx in transactions {
