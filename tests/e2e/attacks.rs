@@ -16,7 +16,7 @@
 //! | RPC-05 | malformed bodies, over HTTP and WebSocket | `rpc/messages` |
 //! | RPC-06 | deep nesting | `rpc/messages`; `rpc`: `dispatch`, `transports::hostile` |
 //! | RPC-07 | batches | `rpc/messages` |
-//! | RPC-08 | heavy calls | `rpc/heavy` |
+//! | RPC-08 | heavy calls | `rpc/heavy`, `sealing` |
 //! | RPC-09 | logs of everything | `rpc/heavy`; `rpc`: `eth::logs` |
 //! | RPC-10 | traces | `rpc/heavy`; `rpc`: `debug` |
 //! | RPC-11 | GraphQL | there is none |
@@ -29,6 +29,8 @@
 //! | RPC-18 | endless answers | `rpc/heavy` |
 //! | RPC-19 | metrics | `rpc/doors`; `ops` |
 //! | TXP-01, 02, 03 (a) | futures, overdrafts, demotions | `txpool`: `inner` |
+//! | TXP-03 (b) | work in vain for one miner | `sealing` |
+//! | TXP-03 (c) | chains of replacements | `pool`; `network`: `replacements` |
 //! | TXP-04, 05 | floods, remote and local | `pool` |
 //! | TXP-06 | the books | `txpool`: `inner` |
 //! | TXP-07 | shuffled nonces | `txpool` |
@@ -51,6 +53,7 @@ mod messages;
 mod pool;
 mod questions;
 mod rpc;
+mod sealing;
 mod secrets;
 mod transactions;
 mod web;

@@ -9,12 +9,13 @@ use std::{
 };
 
 use consensus::VerifiedBlock;
-use primitives::BlockNumHash;
+use primitives::{BlockNumHash, RecoveredBlock};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     ChainView, ImportError, Imported, Importer, Origin,
     importer::{BatchError, ManyImported},
+    rejected::Rejected,
 };
 
 /// How many commands may wait for the chain.
@@ -52,11 +53,12 @@ pub struct Pulse {
     pub steps: u64,
 }
 
-/// What a thread that works leaves behind for [`Pulse`].
+/// What a thread that works leaves behind for whoever watches.
 #[derive(Debug, Clone, Default)]
 struct Traces {
     busy: Arc<AtomicBool>,
     steps: Arc<AtomicU64>,
+    rejected: Rejected,
 }
 
 /// The chain, as everybody sees it. Cheap to clone.
@@ -161,6 +163,13 @@ impl ChainHandle {
         }
     }
 
+    /// The newest blocks that broke a rule although their seal holds, the highest first; none from
+    /// before the start.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<Arc<RecoveredBlock>> {
+        self.traces.rejected.blocks()
+    }
+
     /// What changes from now on. Whoever lags too far re-reads the view.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Arc<ChainEvent>> {
@@ -174,7 +183,8 @@ impl ChainHandle {
 ///
 /// When the system refuses a thread.
 pub fn spawn(importer: Importer) -> io::Result<(ChainHandle, ChainThread)> {
-    let traces = Traces { busy: Arc::default(), steps: importer.steps() };
+    let traces =
+        Traces { busy: Arc::default(), steps: importer.steps(), rejected: importer.rejected() };
     let (handle, queue, publisher) = ends(importer.view(), traces.clone());
     let thread = thread::Builder::new()
         .name("chain".into())

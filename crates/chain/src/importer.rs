@@ -33,6 +33,7 @@ use crate::{
     ChainEvent, ChainView, ImportError, execute_block,
     fork_choice::{Tip, prefers, retired},
     metrics::{ChainMetrics, Counts},
+    rejected::Rejected,
     view::{ancestor_hash, ancestors_of},
 };
 
@@ -97,6 +98,7 @@ pub struct Importer {
     /// The state after a block, kept with its trie nodes so that the next block need not load them.
     world: Option<(B256, WorldState<StateAt>)>,
     bad: BadBlocks,
+    rejected: Rejected,
     unexecuted_bytes: u64,
     events: Vec<ChainEvent>,
     metrics: ChainMetrics,
@@ -126,6 +128,18 @@ impl Importer {
     /// Counts blocks looked at or executed.
     pub(crate) fn steps(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.steps)
+    }
+
+    /// Shows blocks that were rejected.
+    pub(crate) fn rejected(&self) -> Rejected {
+        self.rejected.clone()
+    }
+
+    /// Keeps a block for whoever asks, if it was rejected for breaking a rule.
+    fn note(&self, error: &ImportError, block: &VerifiedBlock) {
+        if error.is_senders_fault() {
+            self.rejected.keep(block.block(), block.senders());
+        }
     }
 
     fn step(&self) {
@@ -242,7 +256,8 @@ impl Importer {
             *staged = Staged::on(&self.view);
             return Ok(imported);
         }
-        let executed = self.execute_staged(staged, &block, now)?;
+        let executed = self.execute_staged(staged, &block, now);
+        let executed = executed.inspect_err(|error| self.note(error, &block))?;
         staged.push(executed.record, executed.layer);
         if staged.len() >= COMMIT_BLOCKS_MAX {
             self.flush(staged, Durability::Buffered)?;
@@ -314,12 +329,8 @@ impl Importer {
         let orphan = || ImportError::Orphan { hash, parent: parent_hash };
         let parent = view.db.header(parent_hash).map_err(storage)?.ok_or_else(orphan)?;
         let parent_td = view.db.td(parent_hash).map_err(storage)?.ok_or_else(orphan)?;
-        check_time_and_header(&view.spec, &block, &parent, now)?;
-        if !block.block().body().ommers.is_empty() {
-            let ancestors = ancestors_of(&view.db, &parent).map_err(storage)?;
-            verify_ommers(&view.spec, block.block(), &ancestors)
-                .map_err(|source| ImportError::invalid(hash, source))?;
-        }
+        let checked = check_family(&view, &block, &parent, now);
+        checked.inspect_err(|error| self.note(error, &block))?;
         let td = parent_td.child(block.block().header().difficulty);
         let tip = Tip { number: block.block().header().number, td, own: origin == Origin::Own };
         let head = Tip { number: view.head.number, td: view.td, own: self.own_head };
@@ -367,6 +378,7 @@ impl Importer {
                 .inspect_err(|error| {
                 if error.is_senders_fault() {
                     self.bad.insert(hash, hash);
+                    self.rejected.keep(block.block(), block.senders());
                 }
             })?;
         self.metrics.execution_seconds.record(started.elapsed());
@@ -506,6 +518,24 @@ fn check_time_and_header(
     verify_time(header, now)
         .map_err(|early| ImportError::Early { hash, seconds: early.seconds })?;
     verify_header(spec, header, parent.header())
+        .map_err(|source| ImportError::invalid(hash, source))
+}
+
+/// What can be said of a block without executing it, where all its ancestors are stored.
+fn check_family(
+    view: &ChainView,
+    block: &VerifiedBlock,
+    parent: &SealedHeader,
+    now: u64,
+) -> Result<(), ImportError> {
+    check_time_and_header(&view.spec, block, parent, now)?;
+    if block.block().body().ommers.is_empty() {
+        return Ok(());
+    }
+    let hash = block.block().hash();
+    let ancestors =
+        ancestors_of(&view.db, parent).map_err(|error| ImportError::storage(hash, error))?;
+    verify_ommers(&view.spec, block.block(), &ancestors)
         .map_err(|source| ImportError::invalid(hash, source))
 }
 

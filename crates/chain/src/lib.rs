@@ -9,6 +9,7 @@ mod fork_choice;
 mod handle;
 mod importer;
 mod metrics;
+mod rejected;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod view;

@@ -38,6 +38,13 @@ use crate::{
 
 /// How many packages are remembered for late solutions.
 const RECENT_WORK_MAX: usize = 7;
+/// How long sealers may go on with work that is no use any more while the next is filled: then they get
+/// some without transactions.
+const IDLE_TIME_MAX: Duration = Duration::from_millis(100);
+/// Filling work takes at most one part in so many of the time between two of them.
+const BUILD_PARTS: u32 = 20;
+/// Nothing new waits longer than this, as in geth.
+const RECOMMIT_MAX: Duration = Duration::from_secs(15);
 /// How often the hashrate is measured.
 const METER_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -81,6 +88,8 @@ pub struct Worker {
     metrics: MinerMetrics,
     /// Something changed that a rebuild would pick up.
     stale: bool,
+    /// How long the newest package took.
+    build_time: Duration,
 }
 
 impl std::fmt::Debug for Worker {
@@ -154,6 +163,7 @@ impl Worker {
             metered: (Instant::now(), 0),
             metrics: MinerMetrics::default(),
             stale: false,
+            build_time: Duration::ZERO,
         };
         Ok((worker, handle))
     }
@@ -167,23 +177,29 @@ impl Worker {
             self.hand_out(None);
             return Ok(());
         };
-        let (view, pool) = (self.chain.view(), self.pool.clone());
-        let built = tokio::task::spawn_blocking(move || {
-            build(&view, &pool, &settings, beneficiary, unix_now())
-        });
-        match built.await.map_err(|_| MinerError::Panicked)? {
+        let (view, started) = (self.chain.view(), Instant::now());
+        let is_idle = self.publish.borrow().as_ref().is_none_or(|old| old.parent != view.head_id());
+        let build = |pool: Option<Pool>| {
+            let (view, settings) = (view.clone(), settings.clone());
+            tokio::task::spawn_blocking(move || {
+                build(&view, pool.as_ref(), &settings, beneficiary, unix_now())
+            })
+        };
+        let mut full = build(Some(self.pool.clone()));
+        let soon = tokio::time::timeout(IDLE_TIME_MAX, &mut full).await;
+        let built = match soon {
+            Ok(built) => built,
+            Err(_) => {
+                if is_idle && let Ok(empty) = build(None).await.map_err(|_| MinerError::Panicked)? {
+                    self.commit(empty, started);
+                }
+                full.await
+            }
+        };
+        self.build_time = started.elapsed();
+        match built.map_err(|_| MinerError::Panicked)? {
             Ok(package) => {
-                tracing::info!(
-                    number = package.header.number,
-                    sealhash = %package.seal_hash,
-                    uncles = package.body.ommers.len(),
-                    txs = package.body.transactions.len(),
-                    gas = package.header.gas_used,
-                    fees = %package.fees_in_ether(),
-                    elapsed = ?package.built.elapsed(),
-                    "Commit new mining work"
-                );
-                self.hand_out(Some(Arc::new(package)));
+                self.commit(package, started);
                 Ok(())
             }
             Err(BuildError::Early) => {
@@ -194,6 +210,20 @@ impl Worker {
             }
             Err(BuildError::Read(error)) => Err(MinerError::State(error)),
         }
+    }
+
+    fn commit(&mut self, package: WorkPackage, started: Instant) {
+        tracing::info!(
+            number = package.header.number,
+            sealhash = %package.seal_hash,
+            uncles = package.body.ommers.len(),
+            txs = package.body.transactions.len(),
+            gas = package.header.gas_used,
+            fees = %package.fees_in_ether(),
+            elapsed = ?started.elapsed(),
+            "Commit new mining work"
+        );
+        self.hand_out(Some(Arc::new(package)));
     }
 
     fn hand_out(&mut self, package: Option<Arc<WorkPackage>>) {
@@ -280,6 +310,13 @@ impl Worker {
         self.bring_home(solution).await.map(|_| ())
     }
 
+    /// How long new transactions wait. Longer if they take long to execute, so that a pool full of them
+    /// costs little of the hashrate.
+    fn recommit(&self) -> Duration {
+        let asked = self.settings.borrow().recommit;
+        asked.max((self.build_time * BUILD_PARTS).min(RECOMMIT_MAX))
+    }
+
     fn meter(&mut self) {
         let (at, before) = self.metered;
         let now = self.hashes.load(Ordering::Relaxed);
@@ -360,7 +397,7 @@ async fn work(worker: &mut Worker, shutdown: &CancellationToken) -> Result<(), M
             seal_instantly(worker, period, &mut renewed).await?;
             continue;
         }
-        let recommit = worker.settings.borrow().recommit;
+        let recommit = worker.recommit();
         if renew || (worker.stale && renewed.elapsed() >= recommit) {
             worker.renew().await?;
             renewed = Instant::now();

@@ -3,6 +3,7 @@
 //! Whole to a few peers, by hash to the rest, and never to one who has it.
 
 pub mod blocks;
+pub mod replacements;
 pub mod transactions;
 
 use rand::{rngs::StdRng, seq::SliceRandom};

@@ -31,6 +31,7 @@ use crate::{
     SessionId,
     gossip::{
         blocks::{self as block_gossip, BlockFault, BlockGossip},
+        replacements::Replacements,
         transactions::{self as tx_gossip, TransactionFault, TransactionGossip},
     },
     recent::Recent,
@@ -54,6 +55,7 @@ pub struct Protocol {
     sync: Sync,
     blocks: BlockGossip,
     transactions: TransactionGossip,
+    replacements: Replacements,
     /// The peers, and how many transactions without a valid signature each sent.
     forgeries: HashMap<SessionId, usize>,
     /// Blocks that are passed on before they are in the chain.
@@ -226,6 +228,7 @@ impl Protocol {
             sync: Sync::new(head),
             blocks: BlockGossip::new(head.number, seed),
             transactions,
+            replacements: Replacements::default(),
             forgeries: HashMap::default(),
             held: HashMap::default(),
             foreign: Recent::new(FOREIGN_MAX),
@@ -291,6 +294,8 @@ impl Protocol {
                 self.on_sync(sync::Event::Tick, turn);
                 self.on_blocks(block_gossip::Event::Tick, turn);
                 self.on_transactions(tx_gossip::Event::Tick, turn);
+                let due = self.replacements.due(now);
+                self.on_pooled(&due, turn);
             }
         }
     }

@@ -41,6 +41,9 @@ pub type BlockBody = alloy_consensus::BlockBody<Transaction>;
 /// A block whose hash is final: its seal is in.
 pub type SealedBlock = reth_primitives_traits::SealedBlock<Block>;
 
+/// A sealed block and who signed its transactions.
+pub type RecoveredBlock = reth_primitives_traits::RecoveredBlock<Block>;
+
 /// A header whose hash is final: its seal is in.
 pub type SealedHeader = reth_primitives_traits::SealedHeader<Header>;
 

@@ -5,7 +5,6 @@
 
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_eips::eip2930::AccessList;
-use chain::ChainView;
 use primitives::{
     Address, B64, B256, BlockNumHash, Bloom, Bytes, Header, Log, Receipt, SealedBlock,
     SealedHeader, Transaction, TransactionFields, Typed2718, U256,
@@ -141,6 +140,13 @@ impl RpcBlock {
         object.miner = None;
         object.nonce = None;
         object.total_difficulty = Some(None);
+        object
+    }
+
+    /// A block that is on no chain.
+    pub(crate) fn rejected(block: &SealedBlock, senders: &[Address]) -> Self {
+        let mut object = Self::block(block, U256::ZERO, Some(senders));
+        object.total_difficulty = None;
         object
     }
 
@@ -319,15 +325,6 @@ impl RpcTransaction {
 /// Who signed a transaction of a block, whose signature has been checked by then.
 pub(crate) fn sender(tx: &Transaction) -> Result<Address, RpcError> {
     tx.recover_signer_unchecked().map_err(RpcError::storage)
-}
-
-/// Who signed the transactions of a block of the chain: as it is stored, or for blocks that were
-/// stored before senders were, recovered.
-pub(crate) fn senders(view: &ChainView, block: &SealedBlock) -> Result<Vec<Address>, RpcError> {
-    match view.db.senders(block.hash()).map_err(RpcError::storage)? {
-        Some(senders) => Ok(senders),
-        None => recovered(block),
-    }
 }
 
 /// Who signed the transactions of a block that need not be in the database.

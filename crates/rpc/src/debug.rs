@@ -6,7 +6,7 @@ mod states;
 mod trace;
 
 use chain::ChainView;
-use primitives::{B256, SealedBlock};
+use primitives::{B256, RecoveredBlock};
 
 use crate::{error::RpcError, methods::Table};
 
@@ -17,8 +17,10 @@ pub(crate) fn register(table: &mut Table) {
     runtime::register(table);
 }
 
-/// A whole block by hash.
-fn block(view: &ChainView, hash: B256) -> Result<SealedBlock, RpcError> {
-    let found = view.db.block(hash).map_err(RpcError::storage)?;
-    found.ok_or_else(|| RpcError::Refused(format!("block {hash} not found")))
+/// A whole block by hash, and who signed its transactions.
+fn block(view: &ChainView, hash: B256) -> Result<RecoveredBlock, RpcError> {
+    let header = view.db.header(hash).map_err(RpcError::storage)?;
+    let block = header.map(|header| view.db.recovered_block(header));
+    let block = block.transpose().map_err(RpcError::storage)?.flatten();
+    block.ok_or_else(|| RpcError::Refused(format!("block {hash} not found")))
 }

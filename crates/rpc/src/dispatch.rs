@@ -18,6 +18,7 @@ use jsonrpsee::{
     Extensions, IntoResponse, MethodCallback, MethodResponse, RpcModule, SyncMethod,
     types::{ErrorObjectOwned, Id, Params, error::OVERSIZED_RESPONSE_CODE},
 };
+use miner::MinerHandle;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::{sync::Semaphore, time};
@@ -25,6 +26,7 @@ use tokio::{sync::Semaphore, time};
 use crate::{
     budget::{Budget, Share},
     error::RpcError,
+    pace::{Pace, breathe},
     subscriptions::{self, Caller},
 };
 
@@ -79,7 +81,10 @@ pub(crate) enum Patience {
 impl Patience {
     pub(crate) fn is_over(self) -> bool {
         match self {
-            Self::Endless => false,
+            Self::Endless => {
+                breathe();
+                false
+            }
             Self::Until(end) => Instant::now() >= end,
         }
     }
@@ -265,6 +270,8 @@ pub struct Dispatcher {
     methods: Methods,
     limits: DispatchLimits,
     capacity: Arc<Capacity>,
+    /// Who seals on this machine's processors.
+    sealer: Option<MinerHandle>,
 }
 
 /// What all transports share, so that nobody gets more by using several.
@@ -273,6 +280,7 @@ struct Capacity {
     answers: Budget,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    pace: Arc<Pace>,
 }
 
 /// What is the same for every call of a body.
@@ -419,12 +427,21 @@ impl Dispatcher {
         let running = Arc::new(Semaphore::new(limits.heavy_running));
         let waiting = Arc::new(Semaphore::new(limits.heavy_running + limits.heavy_waiting));
         let answers = Budget::new(limits.answers_bytes);
-        Self { methods, limits, capacity: Arc::new(Capacity { answers, running, waiting }) }
+        let pace = Arc::new(Pace::new(limits.heavy_running, Instant::now()));
+        let capacity = Arc::new(Capacity { answers, running, waiting, pace });
+        Self { methods, limits, capacity, sealer: None }
+    }
+
+    /// The same, whose heavy calls leave most of the processors to a sealer while it searches.
+    #[must_use]
+    pub(crate) fn beside(self, sealer: Option<MinerHandle>) -> Self {
+        Self { sealer, ..self }
     }
 
     /// Other methods within the same limits.
     pub(crate) fn with_methods(&self, methods: Methods) -> Self {
-        Self { methods, limits: self.limits, capacity: Arc::clone(&self.capacity) }
+        let (capacity, sealer) = (Arc::clone(&self.capacity), self.sealer.clone());
+        Self { methods, limits: self.limits, capacity, sealer }
     }
 
     /// Whether a method of this name is answered.
@@ -662,8 +679,14 @@ impl Dispatcher {
                 .try_acquire_owned()
                 .map_err(|_| RpcError::Busy)?;
             let core = Arc::clone(&self.capacity.running).acquire_owned().await;
+            let searches = |miner: &&MinerHandle| miner.is_mining() && miner.threads() > 0;
+            let sealer = self.sealer.as_ref().filter(searches);
+            let pace = sealer.map(|_| Arc::clone(&self.capacity.pace));
             let work = tokio::task::spawn_blocking(move || {
-                let result = work();
+                let result = match pace {
+                    Some(pace) => pace.run(work),
+                    None => work(),
+                };
                 drop((core, place));
                 result
             });

@@ -373,7 +373,7 @@ impl Feed {
         }
         let view = self.chain.view();
         let mined = transaction::mined(&view, hash).ok()??;
-        Some(json(&RpcTransaction::pooled(&mined.tx, mined.from().ok()?)))
+        Some(json(&RpcTransaction::pooled(&mined.tx, mined.from)))
     }
 }
 

@@ -48,6 +48,7 @@ impl Interface {
         guard: Guard,
         doors: Weak<Doors>,
     ) -> Self {
+        let dispatcher = Dispatcher::new(Methods::default(), dispatch).beside(node.miner.clone());
         let feed = Feed::new(node.chain.clone(), node.pool.clone(), node.network.clone());
         Self {
             node,
@@ -60,7 +61,7 @@ impl Interface {
             limits,
             guard,
             doors,
-            dispatcher: Dispatcher::new(Methods::default(), dispatch),
+            dispatcher,
         }
     }
 

@@ -31,6 +31,7 @@ mod metrics;
 mod miner;
 mod net;
 mod node;
+mod pace;
 mod params;
 mod parse;
 mod personal;

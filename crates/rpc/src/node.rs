@@ -13,7 +13,7 @@ use ::txpool::Pool;
 use accounts::{Kdf, Keystore};
 use chain::{ChainHandle, ChainView};
 use consensus::Engine;
-use primitives::{Header, SealedHeader};
+use primitives::{B256, Header, SealedHeader};
 use state::{StateReader, WorldState};
 
 use crate::{
@@ -127,6 +127,14 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) fn sealed(header: SealedHeader) -> Self {
         Self::Sealed(Box::new(header))
+    }
+
+    /// The hash; what is pending has none.
+    pub(crate) fn hash(&self) -> Option<B256> {
+        match self {
+            Self::Sealed(header) => Some(header.hash()),
+            Self::Pending(_) => None,
+        }
     }
 
     /// The header, without seal if it is pending.

@@ -4,7 +4,7 @@
 //! Recovering them from the signatures takes longer than all the rest of an answer.
 
 use alloy_rlp::{Decodable, Header as RlpHeader};
-use primitives::{Address, B256, BlockBody, Transaction, keccak256};
+use primitives::{Address, B256, BlockBody, SignerRecoverable, Transaction, keccak256};
 
 use crate::{
     StorageError,
@@ -48,27 +48,31 @@ impl<'a> Record<'a> {
         Ok(body)
     }
 
-    /// Who signed the transactions, in order; `None` if nobody was noted.
-    pub(crate) fn senders(&self) -> Result<Option<Vec<Address>>, StorageError> {
-        if self.senders.is_empty() {
-            return Ok(None);
-        }
-        let mut items = self.transactions()?;
-        let mut count = 0;
-        while !items.is_empty() {
-            self.skip(&mut items)?;
-            count += 1;
-        }
-        self.check(count)?;
-        let (senders, _) = self.senders.as_chunks::<ADDRESS_BYTES>();
-        Ok(Some(senders.iter().map(Address::from).collect()))
+    /// Transactions and ommers, and who signed each transaction.
+    pub(crate) fn body_and_senders(&self) -> Result<(BlockBody, Vec<Address>), StorageError> {
+        let body = self.body()?;
+        let senders = match self.stored_senders() {
+            [] => body.transactions.iter().map(|tx| self.recover(tx)).collect::<Result<_, _>>()?,
+            stored => stored.iter().map(Address::from).collect(),
+        };
+        Ok((body, senders))
     }
 
-    /// One transaction, and who signed it if that was noted; the others are not decoded.
+    /// Who was noted to have signed the transactions; nobody in records of schema 1.
+    pub(crate) const fn stored_senders(&self) -> &'a [[u8; ADDRESS_BYTES]] {
+        self.senders.as_chunks().0
+    }
+
+    fn recover(&self, tx: &Transaction) -> Result<Address, StorageError> {
+        let signer = tx.recover_signer_unchecked();
+        signer.map_err(|error| bad(Column::Bodies, self.key, &error.to_string()))
+    }
+
+    /// One transaction and who signed it; the others are not decoded.
     pub(crate) fn transaction(
         &self,
         index: usize,
-    ) -> Result<Option<(Transaction, Option<Address>)>, StorageError> {
+    ) -> Result<Option<(Transaction, Address)>, StorageError> {
         let mut items = self.transactions()?;
         for _ in 0..index {
             if items.is_empty() {
@@ -80,8 +84,9 @@ impl<'a> Record<'a> {
             return Ok(None);
         }
         let tx = Transaction::decode(&mut items).map_err(|error| wrong(self.key, error))?;
-        let (senders, _) = self.senders.as_chunks::<ADDRESS_BYTES>();
-        Ok(Some((tx, senders.get(index).map(Address::from))))
+        let stored = self.stored_senders().get(index);
+        let sender = stored.map_or_else(|| self.recover(&tx), |sender| Ok(sender.into()))?;
+        Ok(Some((tx, sender)))
     }
 
     /// The hashes of the transactions at these places, which are in ascending order; places that there

@@ -8,8 +8,8 @@ use std::{
 };
 
 use primitives::{
-    Address, B256, BlockBody, BlockNumHash, Bytes, Header, Receipt, SealedBlock, SealedHeader,
-    TotalDifficulty, Transaction,
+    Address, B256, BlockBody, BlockNumHash, Bytes, Header, Receipt, RecoveredBlock, SealedBlock,
+    SealedHeader, TotalDifficulty, Transaction,
 };
 use rocksdb::DB;
 use state::{LayerView, Layers, StateChanges};
@@ -169,20 +169,22 @@ impl View {
         self.of_body(BlockNumHash { number, hash }, |record| record.body())
     }
 
-    /// Who signed a block's transactions, in order; `None` for blocks that are unknown, have none, or
-    /// were stored before senders were.
+    /// The block of a header, and who signed its transactions.
     ///
     /// # Errors
     ///
     /// See [`Self::canonical_hash`].
-    pub fn senders(&self, hash: B256) -> Result<Option<Vec<Address>>, StorageError> {
-        let Some(number) = self.number_of(hash)? else { return Ok(None) };
-        let senders = self.of_body(BlockNumHash { number, hash }, |record| record.senders())?;
-        Ok(senders.flatten())
+    pub fn recovered_block(
+        &self,
+        header: SealedHeader,
+    ) -> Result<Option<RecoveredBlock>, StorageError> {
+        let found = self.of_body(header.num_hash(), |record| record.body_and_senders())?;
+        Ok(found.map(|(body, senders)| {
+            RecoveredBlock::new_sealed(SealedBlock::from_sealed_parts(header, body), senders)
+        }))
     }
 
-    /// A transaction by its block and place, and who signed it if that was stored. Cheaper than the
-    /// whole body.
+    /// A transaction by its block and place, and who signed it. Cheaper than the whole body.
     ///
     /// # Errors
     ///
@@ -191,7 +193,7 @@ impl View {
         &self,
         block: BlockNumHash,
         index: usize,
-    ) -> Result<Option<(Transaction, Option<Address>)>, StorageError> {
+    ) -> Result<Option<(Transaction, Address)>, StorageError> {
         Ok(self.of_body(block, |record| record.transaction(index))?.flatten())
     }
 

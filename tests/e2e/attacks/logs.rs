@@ -1,16 +1,19 @@
 //! What strangers can write into a log, and how much.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use network::wire::{EthVersion, Message};
+use primitives::{Block, BlockBody, Header, SealedBlock, TotalDifficulty, U256};
 use serde_json::{Value, json};
 use tests::harness::{
+    attacker::{Encrypted, Target, key, source},
     gauge::{RSS_DELTA_MAX, check_log},
     random::{is_long, say},
 };
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    arena::Arena,
+    arena::{Arena, CHAIN},
     web::{Web, call, post},
 };
 use crate::harness::{
@@ -21,6 +24,9 @@ use crate::harness::{
 /// For how long bad requests come, as fast as they can.
 const PERIOD: Duration = Duration::from_secs(3);
 const PERIOD_LONG: Duration = Duration::from_secs(60);
+/// Peers that come again and again, and what each brings that cannot be paid.
+const PEERS: u64 = 4;
+const PAUPERS: u64 = 200;
 /// What may be written in a minute.
 const LOG_BYTES_PER_MINUTE_MAX: usize = 1_000_000;
 /// What one event may be, with several long fields.
@@ -86,6 +92,38 @@ async fn what_strangers_say_is_escaped_and_cut_in_every_format() {
     }
 }
 
+/// Joins as a peer with a name of its own, and sends transactions that nobody can pay and a block that
+/// breaks a rule; how many that were. It may be told to come later.
+async fn send_what_is_bad(target: &Target, number: u64) -> u64 {
+    let name = key(10_000 + number);
+    let Ok(stream) = target.connect(source(number % 200)).await else { return 0 };
+    let Ok(link) = Encrypted::dial(stream, target, &name).await else { return 0 };
+    let Ok(mut peer) = link.greet(EthVersion::Eth68).await else { return 0 };
+    peer.tell_status(|_| {}).await;
+    let pauper = Key::fixed(200);
+    let poor = |nonce| pauper.transfer(CHAIN_ID, number * PAUPERS + nonce, pauper.address());
+    let transactions = (0..PAUPERS).map(poor).collect();
+    if peer.tell(&Message::Transactions(transactions)).await.is_err() {
+        return 0;
+    }
+    let genesis = CHAIN.blocks[0].header();
+    let header = Header {
+        parent_hash: CHAIN.blocks[0].hash(),
+        number: 1,
+        timestamp: genesis.timestamp + number + 1,
+        gas_limit: u64::MAX,
+        ..genesis.clone()
+    };
+    let block = SealedBlock::seal_slow(Block { header, body: BlockBody::default() });
+    let td = TotalDifficulty::new(U256::from(1) << 40);
+    let block = Message::NewBlock { block: Arc::new(block), td };
+    if peer.tell(&block).await.is_err() {
+        return PAUPERS;
+    }
+    peer.hear_end().await;
+    PAUPERS + 1
+}
+
 /// LOG-02, at the level that is the default.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_cannot_fill_a_log() {
@@ -122,6 +160,16 @@ async fn strangers_cannot_fill_a_log() {
                     web.ask(&bodies[at]).await.expect("it is answered");
                 }
                 count += 1;
+            }
+            count
+        });
+    }
+    let target = arena.target;
+    for number in 0..PEERS {
+        attackers.spawn(async move {
+            let mut count = 0;
+            while began.elapsed() < period {
+                count += send_what_is_bad(&target, number + PEERS * count).await;
             }
             count
         });

@@ -4,14 +4,19 @@
 use std::time::{Duration, Instant};
 
 use alloy_consensus::TxLegacy;
+use alloy_eips::eip2718::Encodable2718;
 use network::wire::Message;
 use primitives::{Address, Bytes, Transaction, TxKind, U256, keccak256};
 use serde_json::{Value, json};
 use tests::harness::{
-    gauge::{MIB, Process},
+    attacker::{ETH_OFFSET, Heard},
+    gauge::{MIB, Process, RSS_DELTA_MAX},
     random::{is_long, say},
 };
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
 
 use super::{
     arena::{Arena, PATIENCE},
@@ -42,6 +47,15 @@ const REMOTE_EACH: u64 = 10;
 const REMOTE_RSS_MAX: u64 = 96 * MIB;
 /// Transactions of one message.
 const MESSAGE: usize = 200;
+/// How often one transaction takes the place of another, and what may be told of all of them: so many
+/// times what one takes.
+const REPLACEMENTS: usize = 100;
+const REPLACEMENTS_TOLD_MAX: usize = 10;
+/// After what was passed on at once, the newest follows within this.
+const REPLACEMENT_PERIOD: Duration = Duration::from_secs(30);
+/// Nothing more comes after so long.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// Blocks that an honest transaction may wait.
 const BLOCKS_MAX: u64 = 3;
 
@@ -97,6 +111,47 @@ async fn local_transactions_fill_the_pool_and_not_the_memory() {
 /// One of very many accounts.
 fn account(number: u64) -> Key {
     Key::from_hex(&keccak256(number.to_be_bytes()).to_string())
+}
+
+/// TXP-03 (c). Each replacement pays a tenth more than the one before, and only the last is mined.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_replacements_is_not_passed_on_link_by_link() {
+    let mut arena = Arena::new(&[]).await;
+    let gauge = arena.gauge().await;
+    let (key, mut price) = (Key::fixed(1), GWEI);
+    let mut sender = arena.peer(1).await;
+    let (mut listener, _mouth) = arena.peer(2).await.split();
+    let mut last = transfer(&key, 0, price);
+    let size = last.encode_2718_len();
+    for _ in 0..REPLACEMENTS {
+        sender.tell(&Message::Transactions(vec![last.clone()])).await.expect("the node reads");
+        let hash = last.tx_hash().to_string();
+        arena.node.wait("it is pooled", PATIENCE, |node| {
+            !node.rpc.call("eth_getTransactionByHash", json!([hash])).is_null()
+        });
+        price = price * 11 / 10 + 1;
+        last = transfer(&key, 0, price);
+    }
+    let mut heard = 0;
+    let mut hear = async |until: Duration| {
+        while let Ok(Heard::Message(code, payload)) = timeout(until, listener.hear()).await {
+            // What is not the eth protocol keeps the connection alive.
+            heard += if code >= ETH_OFFSET { payload.len() } else { 0 };
+        }
+        heard
+    };
+    let at_once = hear(SILENCE).await;
+    say(&format!(
+        "TXP-03 (c): {REPLACEMENTS} transactions of {size} bytes in a row tell a peer {at_once} bytes"
+    ));
+    assert!(at_once > size, "the first was passed on");
+    assert!(at_once <= REPLACEMENTS_TOLD_MAX * size, "{at_once} bytes");
+    if is_long() {
+        let later = hear(2 * REPLACEMENT_PERIOD).await;
+        assert!(later > at_once, "the newest is passed on, too");
+        assert!(later <= REPLACEMENTS_TOLD_MAX * size, "{later} bytes");
+    }
+    arena.judge(gauge, "TXP-03 (c)", RSS_DELTA_MAX).await;
 }
 
 /// TXP-04. A full pool takes what pays more, and the miner takes that first.

@@ -2,7 +2,7 @@
 
 mod connections;
 mod doors;
-mod heavy;
+pub(super) mod heavy;
 mod messages;
 mod requests;
 mod sockets;

@@ -3,8 +3,9 @@
 
 use std::{
     fs::{self, Permissions},
+    net::Ipv4Addr,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, SystemTime},
@@ -12,7 +13,7 @@ use std::{
 
 use accounts::{Kdf, Keystore};
 use serde_json::json;
-use tests::harness::random::{Random, rounds, say};
+use tests::harness::random::{Random, is_long, rounds, say};
 
 use super::web::{Web, call, post};
 use crate::harness::{
@@ -26,6 +27,11 @@ const OLD: &str = "the old password";
 const NEW: &str = "the new password";
 /// Milliseconds that a command lives; it needs some hundred.
 const LIFE_MILLISECONDS: std::ops::Range<u64> = 1..800;
+
+/// How often the power is cut.
+const CUTS: u64 = 3;
+const CUTS_LONG: u64 = 20;
+const DISK_BYTES: u64 = 32 << 20;
 
 /// A node with peers and nothing else.
 const NODE: [&str; 10] = [
@@ -114,6 +120,136 @@ fn a_key_is_there_or_not_whenever_its_command_is_killed() {
     say(&format!("KEY-03: {} rounds, {count} keys were made before the end", rounds()));
 }
 
+/// A disk that can lose its power: a file with a file system in it, mounted.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// None where this is not allowed.
+    fn new() -> Option<Self> {
+        let disk = Self { folder: tempfile::tempdir().expect("a folder") };
+        let (image, place) = (disk.image(), disk.place());
+        fs::create_dir(&place).expect("a folder");
+        fs::File::create(&image).and_then(|file| file.set_len(DISK_BYTES)).expect("it is written");
+        must("mkfs.ext4", &["-q", text(&image)]);
+        disk.mount().then_some(disk)
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    fn place(&self) -> PathBuf {
+        self.folder.path().join("place")
+    }
+
+    fn mount(&self) -> bool {
+        // As good as never: what the node does not sync itself is not there after a cut.
+        let options = "loop,commit=600";
+        let mut command = Command::new("mount");
+        command.args(["-o", options, text(&self.image()), text(&self.place())]);
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// Nothing is written any more, not even the file system's journal (`FS_IOC_SHUTDOWN`).
+    fn cut(&self) {
+        let shutdown = "import fcntl, os, struct, sys\n\
+            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('i', 2))";
+        must("python3", &["-c", shutdown, text(&self.place())]);
+    }
+
+    /// What is left is repaired as at a boot.
+    fn power_up(&self) {
+        must("umount", &[text(&self.place())]);
+        let repaired = Command::new("e2fsck").args(["-p", text(&self.image())]).output();
+        let code = repaired.expect("it starts").status.code();
+        assert!(matches!(code, Some(0 | 1)), "e2fsck: {code:?}");
+        assert!(self.mount());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // It may be that it never was.
+        let _ = Command::new("umount").arg("-l").arg(self.place()).stderr(Stdio::null()).status();
+    }
+}
+
+fn must(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+}
+
+/// KEY-03. What a command has said is there after the power was cut, and nothing is half there.
+#[test]
+fn a_key_is_there_or_not_whenever_the_power_is_cut() {
+    let Some(disk) = Disk::new() else {
+        say("KEY-03 (power): left out, since nothing can be mounted here");
+        return;
+    };
+    let mut random = Random::new("power");
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = disk.place().join("keystore");
+    let password = write(folder.path(), "password", OLD);
+    let input = folder.path().join("input");
+    fs::write(&input, format!("{OLD}\n{NEW}\n{NEW}\n")).expect("it is written");
+    let light = ["--lightkdf", "--keystore", text(&directory)];
+    let cuts = if is_long() { CUTS_LONG } else { CUTS };
+    let (mut count, mut told) = (0, 0);
+    for round in 0..cuts {
+        let key = Key::fixed(u8::try_from(round + 1).expect("a byte"));
+        let secret = write(folder.path(), "secret", key.hex());
+        let address = opened_accounts(&directory).first().map(ToString::to_string);
+        let args = match (round % 3, &address) {
+            (1, _) => {
+                [&["account", "import", "--password", &password], &light[..], &[&secret]].concat()
+            }
+            (2, Some(address)) => [&["account", "update"], &light[..], &[address]].concat(),
+            _ => [&["account", "new", "--password", &password], &light[..]].concat(),
+        };
+        let mut command = Command::new(hematite());
+        command.args(&args).envs(ALONE).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(fs::File::open(&input).expect("the input is there"));
+        let mut child = command.spawn().expect("it starts");
+        thread::sleep(Duration::from_millis(random.within(LIFE_MILLISECONDS)));
+        let has_said = child.try_wait().expect("the child is ours").is_some_and(|s| s.success());
+        disk.cut();
+        // It may have ended already.
+        let _ = child.kill();
+        child.wait().expect("the child is ours");
+        disk.power_up();
+        let is_new = round % 3 != 2 || address.is_none();
+        told += usize::from(has_said && is_new);
+        let now = opened(&directory, &[OLD, NEW]);
+        assert!(
+            now >= count.max(told),
+            "round {round}: {now} keys of {count}, {told} were told of"
+        );
+        count = now;
+        // Back to the old password, so that the next change begins with it.
+        if let (2, Some(address)) = (round % 3, &address) {
+            let keystore = Keystore::open(&directory).expect("it is a keystore");
+            let address: primitives::Address = address.parse().expect("an address");
+            if keystore.update(address, NEW, OLD, Kdf::Light).is_err() {
+                keystore.update(address, OLD, OLD, Kdf::Light).expect("one of them opens it");
+            }
+        }
+    }
+    say(&format!(
+        "KEY-03: {cuts} cuts of the power, {count} keys, {told} of which were told of before"
+    ));
+}
+
+fn opened_accounts(directory: &Path) -> Vec<primitives::Address> {
+    if !directory.exists() {
+        return Vec::new();
+    }
+    let keystore = Keystore::open(directory).expect("it is a keystore");
+    keystore.accounts().iter().map(|account| account.address).collect()
+}
+
 /// KEY-04. What is damaged is named, and stays as it is.
 #[test]
 fn a_damaged_file_of_the_node_is_named_and_never_replaced() {
@@ -148,7 +284,7 @@ const PASSWORD: &str = "swordfish-of-the-key";
 
 /// Calls with secrets among their parameters, with each of the logins.
 async fn tell_secrets(node: &Node, address: &str, imported: &Key) {
-    for (method, params) in [
+    for (at, (method, params)) in (1..).zip([
         ("personal_importRawKey", json!([imported.hex(), "swordfish-imported"])),
         ("personal_newAccount", json!(["swordfish-made"])),
         ("personal_unlockAccount", json!([address, "swordfish-wrong"])),
@@ -156,10 +292,12 @@ async fn tell_secrets(node: &Node, address: &str, imported: &Key) {
         ("personal_sendTransaction", json!([{ "from": address, "to": address }, PASSWORD])),
         ("personal_sign", json!(["0x00", address, "swordfish-wrong"])),
         ("admin_addPeer", json!(["enode://swordfish@nowhere"])),
-    ] {
+    ]) {
         let body = call(method, params);
+        // So many wrong ones of one address that right ones would not be looked at either.
+        let address = Ipv4Addr::new(127, 0, 1, at);
         for (login, status) in LOGINS.into_iter().zip([200, 401, 401]) {
-            let mut web = Web::connect(node.rpc.address()).await;
+            let mut web = Web::from(address, node.rpc.address()).await;
             let head = post(&format!("Authorization: {login}\r\n"), body.len());
             assert!(web.send((head + &body).as_bytes()).await);
             let page = web.page().await.expect("there is an answer");

@@ -1,9 +1,7 @@
 //! Reorganisations onto a branch that has not been executed: above the base or below it.
 
 use consensus::VerifiedBlock;
-use primitives::{
-    Address, B256, BlockNumHash, SealedBlock, SealedHeader, SignerRecoverable, TotalDifficulty,
-};
+use primitives::{Address, B256, BlockNumHash, SealedBlock, SealedHeader, TotalDifficulty};
 use state::{StateReader, WorldState};
 use storage::{Commit, Durability, Rewind, StorageError};
 
@@ -76,9 +74,8 @@ impl Importer {
             } else if db.canonical_hash(header.number)? == Some(parent) {
                 Root::History(header)
             } else {
-                let block = db.block(parent)?.ok_or_else(missing)?;
-                let senders = db.senders(parent)?;
-                let senders = senders.map_or_else(|| recover(&block), Ok)?;
+                let block = db.recovered_block(header)?.ok_or_else(missing)?;
+                let (block, senders) = block.split_sealed();
                 branch.push(Link { block, senders });
                 continue;
             };
@@ -120,6 +117,7 @@ impl Importer {
             let (receipts, changes) = result.inspect_err(|error| {
                 if error.is_senders_fault() {
                     self.mark_bad(hash, &branch[index..]);
+                    self.rejected.keep(&link.block, &link.senders);
                 }
             })?;
             done.push(executed(&link.block, &link.senders, td, (receipts, changes)));
@@ -132,19 +130,4 @@ impl Importer {
             self.bad.insert(link.block.hash(), bad);
         }
     }
-}
-
-/// The senders of a block that was stored without them. It was verified before it was stored, so
-/// failing is corruption.
-fn recover(block: &SealedBlock) -> Result<Vec<Address>, StorageError> {
-    block
-        .body()
-        .transactions
-        .iter()
-        .map(|tx| {
-            tx.recover_signer_unchecked().map_err(|_| {
-                StorageError::corrupt("bodies", format!("a signature in block {}", block.hash()))
-            })
-        })
-        .collect()
 }

@@ -4,7 +4,7 @@ use primitives::{ChainSpec, TotalDifficulty};
 use storage::{StorageConfig, StorageError, View, Writer};
 
 use super::{BadBlocks, Importer};
-use crate::{ChainView, OpenError, metrics::ChainMetrics};
+use crate::{ChainView, OpenError, metrics::ChainMetrics, rejected::Rejected};
 
 /// What a chain is opened with.
 #[derive(Debug, Clone)]
@@ -40,6 +40,7 @@ impl Importer {
             own_head: false,
             world: None,
             bad: BadBlocks::default(),
+            rejected: Rejected::default(),
             unexecuted_bytes,
             events: Vec::new(),
             metrics,

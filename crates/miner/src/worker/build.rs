@@ -33,10 +33,10 @@ impl From<ReadError> for BuildError {
     }
 }
 
-/// Builds a package on the head of a view. `now` is the wall clock in seconds since 1970.
+/// Builds a package on the head of a view, without transactions if there is no pool. `now` is the wall clock in seconds since 1970.
 pub(super) fn build(
     view: &ChainView,
-    pool: &Pool,
+    pool: Option<&Pool>,
     settings: &Settings,
     beneficiary: Address,
     now: u64,
@@ -60,7 +60,8 @@ pub(super) fn build(
     let lookup = |number| view.ancestor_hash(from, number);
     begin_block(spec, &header, &mut world)?;
     let mut executor = BlockExecutor::new(spec, &header, &mut world, &lookup);
-    let transactions = fill(&mut executor, pool, &header)?;
+    let filled = pool.map(|pool| fill(&mut executor, pool, &header)).transpose()?;
+    let transactions = filled.unwrap_or_default();
     let executed = executor.finish();
     header.state_root = finish_block(spec, &header, &chosen, &mut world)?;
     header.gas_used = executed.gas_used;

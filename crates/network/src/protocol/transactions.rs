@@ -62,9 +62,14 @@ impl Protocol {
     }
 
     pub(super) fn on_pooled(&mut self, hashes: &[B256], turn: &mut Turn<'_>) {
-        let pooled = hashes.iter().filter_map(|hash| turn.pool.get(*hash));
+        let now = turn.now;
+        let mut pooled: Vec<_> = hashes.iter().filter_map(|hash| turn.pool.get(*hash)).collect();
+        pooled.retain(|pooled| {
+            let slot = (pooled.sender, pooled.nonce());
+            self.replacements.admits(slot, pooled.hash(), now)
+        });
         let is_own = |pooled: &Arc<PooledTransaction>| pooled.origin == Origin::Local;
-        let (own, others): (Vec<_>, Vec<_>) = pooled.partition(is_own);
+        let (own, others): (Vec<_>, Vec<_>) = pooled.into_iter().partition(is_own);
         for (pooled, own) in [(own, true), (others, false)] {
             if !pooled.is_empty() {
                 let of = |pooled: &Arc<PooledTransaction>| AnnouncedTransaction::of(&pooled.tx);

@@ -1,12 +1,16 @@
 //! Blocks as bytes, and what the chain is made of.
 
+use std::sync::Arc;
+
 use alloy_rlp::Encodable;
 use chain::ChainView;
-use primitives::{B256, Bytes, Receipt, SealedBlock, SealedHeader, hex, keccak256};
+use primitives::{B256, Bytes, Receipt, RecoveredBlock, SealedHeader, hex, keccak256};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::block;
 use crate::{
+    convert::RpcBlock,
     error::RpcError,
     eth::transaction,
     methods::Table,
@@ -51,11 +55,11 @@ pub(super) fn sealed(api: &Api, view: &ChainView, id: BlockId) -> Result<SealedH
     }
 }
 
-fn block_of(api: &Api, view: &ChainView, id: BlockId) -> Result<SealedBlock, RpcError> {
+fn block_of(api: &Api, view: &ChainView, id: BlockId) -> Result<RecoveredBlock, RpcError> {
     block(view, sealed(api, view, id)?.hash())
 }
 
-fn by_height(api: &Api, view: &ChainView, tag: BlockTag) -> Result<SealedBlock, RpcError> {
+fn by_height(api: &Api, view: &ChainView, tag: BlockTag) -> Result<RecoveredBlock, RpcError> {
     let missing = || match tag {
         BlockTag::Number(number) => RpcError::Refused(format!("block #{number} not found")),
         _ => RpcError::refused("block not found"),
@@ -74,7 +78,7 @@ fn raw_block(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
     let view = api.node.chain.view();
     let id = params.required(parse::block_id)?;
     params.end()?;
-    Ok(encoded(&block_of(api, &view, id)?))
+    Ok(encoded(block_of(api, &view, id)?.sealed_block()))
 }
 
 fn raw_header(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
@@ -111,7 +115,7 @@ fn block_rlp(api: &Api, params: &mut Params<'_>) -> Result<String, RpcError> {
     let view = api.node.chain.view();
     let tag = params.required(height)?;
     params.end()?;
-    Ok(hex::encode(encoded(&by_height(api, &view, tag)?)))
+    Ok(hex::encode(encoded(by_height(api, &view, tag)?.sealed_block())))
 }
 
 fn header_rlp(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
@@ -157,8 +161,22 @@ fn set_head(api: &Api, params: &mut Params<'_>) -> Result<(), RpcError> {
     done.map_err(RpcError::storage)
 }
 
-/// Bad blocks are not kept, so there are none to tell of.
-fn bad_blocks(_: &Api, params: &mut Params<'_>) -> Result<[(); 0], RpcError> {
+/// A block that broke a rule.
+#[derive(Debug, Serialize)]
+struct BadBlock {
+    hash: B256,
+    block: RpcBlock,
+    rlp: Bytes,
+}
+
+/// The last blocks that broke a rule although their seal holds. Unlike geth's they are forgotten with
+/// the process: who floods a node with them writes nothing to its disk.
+fn bad_blocks(api: &Api, params: &mut Params<'_>) -> Result<Vec<BadBlock>, RpcError> {
     params.end()?;
-    Ok([])
+    let shown = |block: Arc<RecoveredBlock>| BadBlock {
+        hash: block.hash(),
+        block: RpcBlock::rejected(block.sealed_block(), block.senders()),
+        rlp: encoded(block.sealed_block()),
+    };
+    Ok(api.node.chain.rejected().into_iter().map(shown).collect())
 }

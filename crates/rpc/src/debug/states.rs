@@ -8,8 +8,8 @@ use std::{
 use chain::ChainView;
 use evm::BlockExecutor;
 use primitives::{
-    Address, B256, BlockNumHash, Bytes, KECCAK256_EMPTY, SealedBlock, SealedHeader, Transaction,
-    U256, hex, keccak256,
+    Address, B256, BlockNumHash, Bytes, KECCAK256_EMPTY, RecoveredBlock, SealedHeader, U256, hex,
+    keccak256,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,10 +17,10 @@ use state::{Account, StateReader, WorldState};
 
 use super::{block, blocks};
 use crate::{
-    convert::senders,
     error::RpcError,
     methods::Table,
     node::Api,
+    pace::breathe,
     params::Params,
     parse::{self, BlockId},
 };
@@ -247,7 +247,7 @@ fn storage_range_at(api: &Api, params: &mut Params<'_>) -> Result<SlotRange, Rpc
     let header = header.ok_or_else(|| RpcError::refused("header not found"))?;
     let mut world = view.world_at(&header)?;
     chain::begin_block(&view.spec, block.header(), &mut world)?;
-    replay(&view, &block, parent, &transactions[..index], &mut world)?;
+    replay(&view, &block, parent, index, &mut world)?;
     let Some(account) = world.account(address)? else {
         return Err(RpcError::Refused(format!("account {address} doesn't exist")));
     };
@@ -280,21 +280,25 @@ fn storage_range_at(api: &Api, params: &mut Params<'_>) -> Result<SlotRange, Rpc
     Ok(range)
 }
 
-/// Executes transactions of a block again.
+/// Executes the first transactions of a block again.
 fn replay<R: StateReader>(
     view: &ChainView,
-    block: &SealedBlock,
+    block: &RecoveredBlock,
     parent: BlockNumHash,
-    transactions: &[Transaction],
+    count: usize,
     world: &mut WorldState<R>,
 ) -> Result<(), RpcError> {
     let clock = Instant::now();
-    let is_late = || clock.elapsed() > Duration::from_secs(REPLAY_SECONDS_MAX);
+    let is_late = || {
+        breathe();
+        clock.elapsed() > Duration::from_secs(REPLAY_SECONDS_MAX)
+    };
     let ancestors = |number| view.ancestor_hash(parent, number);
     let executor = BlockExecutor::new(&view.spec, block.header(), world, &ancestors);
     let mut executor = executor.looking_back(&is_late);
-    for (tx, sender) in transactions.iter().zip(senders(view, block)?) {
-        let executed = executor.execute(tx, sender).map(drop);
+    let signed = block.body().transactions.iter().zip(block.senders());
+    for (tx, sender) in signed.take(count) {
+        let executed = executor.execute(tx, *sender).map(drop);
         if executor.has_stopped() {
             return Err(RpcError::refused("execution timeout"));
         }
@@ -319,7 +323,7 @@ fn modified(view: &ChainView, start: u64, end: u64) -> Result<Vec<Address>, RpcE
         let header = view.db.header(parent.hash).map_err(RpcError::storage)?;
         let mut world = view.world_at(&header.ok_or_else(missing)?)?;
         chain::begin_block(&view.spec, block.header(), &mut world)?;
-        replay(view, &block, parent, &block.body().transactions, &mut world)?;
+        replay(view, &block, parent, usize::MAX, &mut world)?;
         for (address, amount) in
             consensus::rewards(&view.spec, block.header(), &block.body().ommers)
         {

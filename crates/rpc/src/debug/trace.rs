@@ -11,23 +11,23 @@ use evm::{
     BlockExecutor,
     trace::{StepOptions, Trace, TraceConfig, TraceError, TraceKind},
 };
-use primitives::{Address, B256, Block, SealedBlock, SealedHeader};
+use primitives::{B256, Block, RecoveredBlock, SealedBlock, SealedHeader};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use state::{StateReader, WorldState};
 
 use super::block;
 use crate::{
-    convert::{recovered, senders},
+    convert::recovered,
     dispatch::{Patience, RESPONSE_BYTES_MAX},
     error::RpcError,
     eth::{
         call::{Asked, Scene, asked},
         overrides::{Pretences, block_overrides, overrides},
-        transaction,
     },
     methods::Table,
     node::{Api, Place},
+    pace::breathe,
     params::Params,
     parse::{self, BlockId, BlockTag},
 };
@@ -194,6 +194,7 @@ impl Clock {
     }
 
     fn is_late(&self) -> bool {
+        breathe();
         self.part.get().elapsed() > self.time_max
             || self.start.elapsed() > Duration::from_secs(TRACE_SECONDS_MAX)
     }
@@ -224,9 +225,9 @@ fn trace_transaction(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcErr
     let hash = params.required(parse::hash)?;
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
-    let Some((block, index)) = transaction::place(&view, hash)? else {
-        return Err(RpcError::refused("transaction not found"));
-    };
+    let place = view.db.transaction_place(hash).map_err(RpcError::storage)?;
+    let (id, index) = place.ok_or_else(|| RpcError::refused("transaction not found"))?;
+    let block = block(&view, id.hash)?;
     let mut world = parent_world(&view, &block)?;
     let clock = Clock::new(asking.time_max);
     let is_late = || clock.is_late();
@@ -235,13 +236,13 @@ fn trace_transaction(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcErr
     let executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
     let mut executor = executor.looking_back(&is_late);
     let config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
-    let senders = senders(&view, &block)?;
-    for (at, (tx, sender)) in block.body().transactions.iter().zip(senders).enumerate() {
+    let signed = block.body().transactions.iter().zip(block.senders());
+    for (at, (tx, sender)) in signed.enumerate() {
         clock.begin_part();
         if at == index {
-            return Ok(executor.trace(tx, sender, &config)?);
+            return Ok(executor.trace(tx, *sender, &config)?);
         }
-        let executed = executor.execute(tx, sender).map(drop);
+        let executed = executor.execute(tx, *sender).map(drop);
         if executor.has_stopped() {
             return Err(TraceError::Interrupted.into());
         }
@@ -260,8 +261,7 @@ struct TracedTransaction {
 
 fn of_block(
     view: &ChainView,
-    block: &SealedBlock,
-    senders: &[Address],
+    block: &RecoveredBlock,
     asking: Asking,
 ) -> Result<Vec<TracedTransaction>, RpcError> {
     let mut world = parent_world(view, block)?;
@@ -273,7 +273,7 @@ fn of_block(
     let mut executor = executor.looking_back(&is_late);
     let mut config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
     let mut traces = Vec::with_capacity(block.body().transactions.len());
-    for (tx, sender) in block.body().transactions.iter().zip(senders) {
+    for (tx, sender) in block.body().transactions.iter().zip(block.senders()) {
         clock.begin_part();
         let result = executor.trace(tx, *sender, &config)?;
         config.bytes_max = config.bytes_max.saturating_sub(result.bytes);
@@ -301,18 +301,18 @@ fn trace_found<T>(
     api: &Api,
     params: &mut Params<'_>,
     parse: fn(&RawValue) -> Result<T, String>,
-    find: fn(&Api, &ChainView, T) -> Result<SealedBlock, RpcError>,
+    find: fn(&Api, &ChainView, T) -> Result<RecoveredBlock, RpcError>,
 ) -> Result<Vec<TracedTransaction>, RpcError> {
     let view = api.node.chain.view();
     let which = params.required(parse)?;
     let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
     let block = find(api, &view, which)?;
-    of_block(&view, &block, &senders(&view, &block)?, asking)
+    of_block(&view, &block, asking)
 }
 
 /// A sealed block. What is being mined has no state that is kept.
-fn block_by_tag(api: &Api, view: &ChainView, tag: BlockTag) -> Result<SealedBlock, RpcError> {
+fn block_by_tag(api: &Api, view: &ChainView, tag: BlockTag) -> Result<RecoveredBlock, RpcError> {
     match api.by_tag(view, tag)? {
         Some(Place::Sealed(header)) => block(view, header.hash()),
         Some(Place::Pending(_)) => {
@@ -339,15 +339,19 @@ fn trace_block(api: &Api, params: &mut Params<'_>) -> Result<Vec<TracedTransacti
         decoded.map_err(|error| RpcError::Refused(format!("could not decode block: {error}")))?;
     let block = SealedBlock::seal_slow(block);
     // It may claim to be one that is stored, and have other transactions.
-    of_block(&view, &block, &recovered(&block)?, asking)
+    let senders = recovered(&block)?;
+    of_block(&view, &RecoveredBlock::new_sealed(block, senders), asking)
 }
 
-/// Bad blocks are not kept: whoever sent one is told, and nothing of it is stored.
-fn trace_bad_block(_: &Api, params: &mut Params<'_>) -> Result<(), RpcError> {
+fn trace_bad_block(api: &Api, params: &mut Params<'_>) -> Result<Vec<TracedTransaction>, RpcError> {
+    let view = api.node.chain.view();
     let hash = params.required(parse::hash)?;
-    params.optional(asking)?;
+    let asking = params.optional(asking)?.unwrap_or_default();
     params.end()?;
-    Err(RpcError::Refused(format!("bad block {hash} not found")))
+    let rejected = api.node.chain.rejected().into_iter().find(|block| block.hash() == hash);
+    let missing = || RpcError::Refused(format!("bad block {hash} not found"));
+    let rejected = rejected.ok_or_else(missing)?;
+    of_block(&view, &rejected, asking)
 }
 
 /// The state root after each transaction of a block.
@@ -363,11 +367,11 @@ fn intermediate_roots(api: &Api, params: &mut Params<'_>) -> Result<Vec<B256>, R
     let ancestors = |number| view.ancestor_hash(parent, number);
     let mut executor = BlockExecutor::new(&view.spec, block.header(), &mut world, &ancestors);
     let mut roots = Vec::new();
-    for (tx, sender) in block.body().transactions.iter().zip(senders(&view, &block)?) {
+    for (tx, sender) in block.body().transactions.iter().zip(block.senders()) {
         if clock.is_late() {
             return Err(TraceError::Interrupted.into());
         }
-        executor.execute(tx, sender)?;
+        executor.execute(tx, *sender)?;
         roots.push(executor.root()?);
     }
     Ok(roots)

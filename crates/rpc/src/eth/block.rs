@@ -1,13 +1,11 @@
 //! Blocks, headers and ommers.
 
-use std::sync::Arc;
-
 use ::miner::WorkPackage;
 use chain::ChainView;
-use primitives::{Address, B256, Block, SealedBlock, SealedHeader, U256};
+use primitives::{B256, Block, BlockBody, SealedBlock, SealedHeader, U256};
 
 use crate::{
-    convert::{Quantity, RpcBlock, recovered, sender, senders},
+    convert::{Quantity, RpcBlock, recovered},
     error::RpcError,
     methods::Table,
     node::{Api, Place},
@@ -28,58 +26,13 @@ pub(crate) fn register(table: &mut Table) {
     table.light("eth_getUncleByBlockNumberAndIndex", ommer_by_number);
 }
 
-/// A block, or the package that will be one. A package has a hash only so that it can be handled
-/// like a block; nobody is told.
-pub(crate) enum Found {
-    Sealed(SealedBlock),
-    Pending(SealedBlock),
-}
-
-impl Found {
-    pub(crate) fn block(&self) -> &SealedBlock {
-        match self {
-            Self::Sealed(block) | Self::Pending(block) => block,
-        }
-    }
-
-    /// Who signed the transactions.
-    pub(crate) fn senders(&self, view: &ChainView) -> Result<Vec<Address>, RpcError> {
-        match self {
-            Self::Sealed(block) => senders(view, block),
-            Self::Pending(block) => recovered(block),
-        }
-    }
-
-    /// Who signed one of the transactions.
-    pub(crate) fn sender(&self, view: &ChainView, index: usize) -> Result<Address, RpcError> {
-        let stored = match self {
-            Self::Sealed(block) => view.db.senders(block.hash()).map_err(RpcError::storage)?,
-            Self::Pending(_) => None,
-        };
-        let stored = stored.and_then(|senders| senders.get(index).copied());
-        stored.map_or_else(|| sender(&self.block().body().transactions[index]), Ok)
-    }
-
-    /// What to say about the block's hash.
-    pub(crate) fn hash(&self) -> Option<B256> {
-        match self {
-            Self::Sealed(block) => Some(block.hash()),
-            Self::Pending(_) => None,
-        }
-    }
-}
-
-fn of_package(package: &Arc<WorkPackage>) -> SealedBlock {
-    SealedBlock::seal_slow(Block { header: package.header.clone(), body: package.body.clone() })
-}
-
 /// The block that the next parameter names by hash.
 pub(crate) fn find_by_hash(
     view: &ChainView,
     params: &mut Params<'_>,
-) -> Result<Option<Found>, RpcError> {
+) -> Result<Option<Place>, RpcError> {
     let hash = params.required(parse::hash)?;
-    Ok(view.db.block(hash).map_err(RpcError::storage)?.map(Found::Sealed))
+    Ok(view.db.header(hash).map_err(RpcError::storage)?.map(Place::sealed))
 }
 
 /// The block that the next parameter names by number or tag.
@@ -87,16 +40,9 @@ pub(crate) fn find_by_number(
     api: &Api,
     view: &ChainView,
     params: &mut Params<'_>,
-) -> Result<Option<Found>, RpcError> {
+) -> Result<Option<Place>, RpcError> {
     let tag = params.required(parse::block_tag)?;
-    match api.by_tag(view, tag)? {
-        None => Ok(None),
-        Some(Place::Pending(package)) => Ok(Some(Found::Pending(of_package(&package)))),
-        Some(Place::Sealed(header)) => {
-            let body = view.db.body(header.hash()).map_err(RpcError::storage)?;
-            Ok(body.map(|body| Found::Sealed(SealedBlock::from_sealed_parts(*header, body))))
-        }
-    }
+    api.by_tag(view, tag)
 }
 
 fn total_difficulty(view: &ChainView, hash: B256) -> Result<U256, RpcError> {
@@ -107,14 +53,29 @@ fn total_difficulty(view: &ChainView, hash: B256) -> Result<U256, RpcError> {
     Ok(td.map_or(U256::ZERO, |td| td.get()))
 }
 
-fn object(view: &ChainView, found: &Found, full: bool) -> Result<RpcBlock, RpcError> {
-    let senders = full.then(|| found.senders(view)).transpose()?;
-    Ok(match found {
-        Found::Sealed(block) => {
-            RpcBlock::block(block, total_difficulty(view, block.hash())?, senders.as_deref())
+/// A package is sealed only to be handled like a block; nobody is told its hash.
+fn of_package(package: &WorkPackage) -> SealedBlock {
+    SealedBlock::seal_slow(Block { header: package.header.clone(), body: package.body.clone() })
+}
+
+fn object(view: &ChainView, place: Place, full: bool) -> Result<Option<RpcBlock>, RpcError> {
+    let header = match place {
+        Place::Sealed(header) => *header,
+        Place::Pending(package) => {
+            let block = of_package(&package);
+            let senders = full.then(|| recovered(&block)).transpose()?;
+            return Ok(Some(RpcBlock::pending(&block, senders.as_deref())));
         }
-        Found::Pending(block) => RpcBlock::pending(block, senders.as_deref()),
-    })
+    };
+    let td = total_difficulty(view, header.hash())?;
+    if full {
+        let found = view.db.recovered_block(header).map_err(RpcError::storage)?;
+        return Ok(
+            found.map(|block| RpcBlock::block(block.sealed_block(), td, Some(block.senders())))
+        );
+    }
+    let body = view.db.body(header.hash()).map_err(RpcError::storage)?;
+    Ok(body.map(|body| RpcBlock::block(&SealedBlock::from_sealed_parts(header, body), td, None)))
 }
 
 fn block_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>, RpcError> {
@@ -122,7 +83,7 @@ fn block_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>,
     let found = find_by_hash(&view, params)?;
     let full = params.required(parse::boolean)?;
     params.end()?;
-    found.map(|found| object(&view, &found, full)).transpose()
+    found.map_or(Ok(None), |place| object(&view, place, full))
 }
 
 fn block_by_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>, RpcError> {
@@ -130,7 +91,7 @@ fn block_by_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock
     let found = find_by_number(api, &view, params)?;
     let full = params.required(parse::boolean)?;
     params.end()?;
-    found.map(|found| object(&view, &found, full)).transpose()
+    found.map_or(Ok(None), |place| object(&view, place, full))
 }
 
 fn header_object(view: &ChainView, header: &SealedHeader) -> Result<RpcBlock, RpcError> {
@@ -156,8 +117,20 @@ fn header_by_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBloc
     }
 }
 
-fn transaction_count(found: Option<Found>) -> Option<Quantity> {
-    found.map(|found| found.block().body().transactions.len().into())
+fn body(view: &ChainView, found: Option<Place>) -> Result<Option<BlockBody>, RpcError> {
+    match found {
+        None => Ok(None),
+        Some(Place::Sealed(header)) => view.db.body(header.hash()).map_err(RpcError::storage),
+        Some(Place::Pending(package)) => Ok(Some(package.body.clone())),
+    }
+}
+
+fn transaction_count(view: &ChainView, found: Option<Place>) -> Result<Option<Quantity>, RpcError> {
+    Ok(body(view, found)?.map(|body| body.transactions.len().into()))
+}
+
+fn ommer_count(view: &ChainView, found: Option<Place>) -> Result<Option<Quantity>, RpcError> {
+    Ok(body(view, found)?.map(|body| body.ommers.len().into()))
 }
 
 fn transaction_count_by_hash(
@@ -167,7 +140,7 @@ fn transaction_count_by_hash(
     let view = api.node.chain.view();
     let found = find_by_hash(&view, params)?;
     params.end()?;
-    Ok(transaction_count(found))
+    transaction_count(&view, found)
 }
 
 fn transaction_count_by_number(
@@ -177,27 +150,28 @@ fn transaction_count_by_number(
     let view = api.node.chain.view();
     let found = find_by_number(api, &view, params)?;
     params.end()?;
-    Ok(transaction_count(found))
+    transaction_count(&view, found)
 }
 
 fn ommer_count_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<Quantity>, RpcError> {
     let view = api.node.chain.view();
     let found = find_by_hash(&view, params)?;
     params.end()?;
-    Ok(found.map(|found| found.block().body().ommers.len().into()))
+    ommer_count(&view, found)
 }
 
 fn ommer_count_by_number(api: &Api, params: &mut Params<'_>) -> Result<Option<Quantity>, RpcError> {
     let view = api.node.chain.view();
     let found = find_by_number(api, &view, params)?;
     params.end()?;
-    Ok(found.map(|found| found.block().body().ommers.len().into()))
+    ommer_count(&view, found)
 }
 
-fn ommer(found: Option<Found>, index: u64) -> Option<RpcBlock> {
-    let found = found?;
-    let index = usize::try_from(index).ok()?;
-    found.block().body().ommers.get(index).map(RpcBlock::ommer)
+fn ommer(view: &ChainView, found: Option<Place>, index: u64) -> Result<Option<RpcBlock>, RpcError> {
+    let (Some(body), Ok(index)) = (body(view, found)?, usize::try_from(index)) else {
+        return Ok(None);
+    };
+    Ok(body.ommers.get(index).map(RpcBlock::ommer))
 }
 
 fn ommer_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>, RpcError> {
@@ -205,7 +179,7 @@ fn ommer_by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>,
     let found = find_by_hash(&view, params)?;
     let index = params.required(parse::quantity)?;
     params.end()?;
-    Ok(ommer(found, index))
+    ommer(&view, found, index)
 }
 
 fn ommer_by_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock>, RpcError> {
@@ -213,5 +187,5 @@ fn ommer_by_number(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcBlock
     let found = find_by_number(api, &view, params)?;
     let index = params.required(parse::quantity)?;
     params.end()?;
-    Ok(ommer(found, index))
+    ommer(&view, found, index)
 }

@@ -2,11 +2,11 @@
 
 use alloy_eips::eip2718::Encodable2718;
 use chain::ChainView;
-use primitives::{Address, B256, Bytes, SealedBlock, SealedHeader, Transaction};
+use primitives::{Address, B256, Bytes, SealedHeader, Transaction};
 
-use super::block::{Found, find_by_hash, find_by_number};
+use super::block::{find_by_hash, find_by_number};
 use crate::{
-    convert::{BlockReceipts, RpcReceipt, RpcTransaction, TransactionPlace, sender, senders},
+    convert::{BlockReceipts, RpcReceipt, RpcTransaction, TransactionPlace, sender},
     error::RpcError,
     methods::Table,
     node::{Api, Place},
@@ -30,14 +30,8 @@ pub(crate) struct Mined {
     pub(crate) header: SealedHeader,
     pub(crate) index: usize,
     pub(crate) tx: Transaction,
-    stored_sender: Option<Address>,
-}
-
-impl Mined {
     /// Who signed it.
-    pub(crate) fn from(&self) -> Result<Address, RpcError> {
-        self.stored_sender.map_or_else(|| sender(&self.tx), Ok)
-    }
+    pub(crate) from: Address,
 }
 
 /// A transaction of the chain by its hash, without the rest of its block.
@@ -46,21 +40,9 @@ pub(crate) fn mined(view: &ChainView, hash: B256) -> Result<Option<Mined>, RpcEr
         return Ok(None);
     };
     let found = view.db.transaction(id, index).map_err(RpcError::storage)?;
-    let Some((tx, stored_sender)) = found else { return Ok(None) };
+    let Some((tx, from)) = found else { return Ok(None) };
     let Some(header) = view.db.header(id.hash).map_err(RpcError::storage)? else { return Ok(None) };
-    Ok(Some(Mined { header, index, tx, stored_sender }))
-}
-
-/// The canonical block that holds a transaction, and where in it.
-pub(crate) fn place(
-    view: &ChainView,
-    hash: B256,
-) -> Result<Option<(SealedBlock, usize)>, RpcError> {
-    let Some((id, index)) = view.db.transaction_place(hash).map_err(RpcError::storage)? else {
-        return Ok(None);
-    };
-    let block = view.db.block(id.hash).map_err(RpcError::storage)?;
-    Ok(block.map(|block| (block, index)))
+    Ok(Some(Mined { header, index, tx, from }))
 }
 
 fn by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTransaction>, RpcError> {
@@ -70,26 +52,37 @@ fn by_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTransaction>,
     if let Some(mined) = mined(&view, hash)? {
         let place = TransactionPlace::new(Some(mined.header.hash()), mined.header.header());
         let place = TransactionPlace { index: mined.index, ..place };
-        return Ok(Some(RpcTransaction::mined(&mined.tx, mined.from()?, &place)));
+        return Ok(Some(RpcTransaction::mined(&mined.tx, mined.from, &place)));
     }
     Ok(api.node.pool.get(hash).map(|pooled| RpcTransaction::pooled(&pooled.tx, pooled.sender)))
 }
 
-fn in_block(
+/// A transaction by its place in a block, and who signed it.
+fn nth(
     view: &ChainView,
-    found: Option<Found>,
-    index: u64,
-) -> Result<Option<RpcTransaction>, RpcError> {
-    let Some(found) = found else { return Ok(None) };
-    let Some((index, tx)) = nth(found.block(), index) else { return Ok(None) };
-    let place =
-        TransactionPlace { index, ..TransactionPlace::new(found.hash(), found.block().header()) };
-    Ok(Some(RpcTransaction::mined(tx, found.sender(view, index)?, &place)))
+    place: &Place,
+    index: usize,
+) -> Result<Option<(Transaction, Address)>, RpcError> {
+    match place {
+        Place::Sealed(header) => {
+            view.db.transaction(header.num_hash(), index).map_err(RpcError::storage)
+        }
+        Place::Pending(package) => {
+            let Some(tx) = package.body.transactions.get(index) else { return Ok(None) };
+            Ok(Some((tx.clone(), sender(tx)?)))
+        }
+    }
 }
 
-fn nth(block: &SealedBlock, index: u64) -> Option<(usize, &Transaction)> {
-    let index = usize::try_from(index).ok()?;
-    block.body().transactions.get(index).map(|tx| (index, tx))
+fn in_block(
+    view: &ChainView,
+    found: Option<Place>,
+    index: u64,
+) -> Result<Option<RpcTransaction>, RpcError> {
+    let (Some(place), Ok(index)) = (found, usize::try_from(index)) else { return Ok(None) };
+    let Some((tx, from)) = nth(view, &place, index)? else { return Ok(None) };
+    let place = TransactionPlace { index, ..TransactionPlace::new(place.hash(), place.header()) };
+    Ok(Some(RpcTransaction::mined(&tx, from, &place)))
 }
 
 fn by_block_hash(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcTransaction>, RpcError> {
@@ -127,9 +120,11 @@ pub(crate) fn raw(api: &Api, view: &ChainView, hash: B256) -> Result<Bytes, RpcE
     Ok(api.node.pool.get(hash).map(|pooled| encoded(&pooled.tx)).unwrap_or_default())
 }
 
-fn raw_in_block(found: Option<Found>, index: u64) -> Bytes {
-    let tx = found.and_then(|found| nth(found.block(), index).map(|(_, tx)| encoded(tx)));
-    tx.unwrap_or_default()
+fn raw_in_block(view: &ChainView, found: Option<Place>, index: u64) -> Result<Bytes, RpcError> {
+    let (Some(place), Ok(index)) = (found, usize::try_from(index)) else {
+        return Ok(Bytes::new());
+    };
+    Ok(nth(view, &place, index)?.map(|(tx, _)| encoded(&tx)).unwrap_or_default())
 }
 
 fn raw_by_block_hash(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
@@ -137,7 +132,7 @@ fn raw_by_block_hash(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcErr
     let found = find_by_hash(&view, params)?;
     let index = params.required(parse::quantity)?;
     params.end()?;
-    Ok(raw_in_block(found, index))
+    raw_in_block(&view, found, index)
 }
 
 fn raw_by_block_number(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcError> {
@@ -145,7 +140,7 @@ fn raw_by_block_number(api: &Api, params: &mut Params<'_>) -> Result<Bytes, RpcE
     let found = find_by_number(api, &view, params)?;
     let index = params.required(parse::quantity)?;
     params.end()?;
-    Ok(raw_in_block(found, index))
+    raw_in_block(&view, found, index)
 }
 
 fn receipt(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcReceipt>, RpcError> {
@@ -157,7 +152,7 @@ fn receipt(api: &Api, params: &mut Params<'_>) -> Result<Option<RpcReceipt>, Rpc
     let Some(receipts) = receipts else { return Ok(None) };
     let strict = api.node.strict_receipts;
     let receipts = BlockReceipts { header: &mined.header, receipts: &receipts, strict };
-    Ok(receipts.get(mined.index, &mined.tx, mined.from()?))
+    Ok(receipts.get(mined.index, &mined.tx, mined.from))
 }
 
 fn block_receipts(api: &Api, params: &mut Params<'_>) -> Result<Option<Vec<RpcReceipt>>, RpcError> {
@@ -175,16 +170,15 @@ fn block_receipts(api: &Api, params: &mut Params<'_>) -> Result<Option<Vec<RpcRe
         None | Some(Place::Pending(_)) => Ok(None),
         Some(Place::Sealed(header)) => {
             let hash = header.hash();
-            let Some(block) = view.db.block(hash).map_err(RpcError::storage)? else {
-                return Ok(None);
-            };
             let Some(receipts) = view.db.receipts(hash).map_err(RpcError::storage)? else {
                 return Ok(None);
             };
+            let block = view.db.recovered_block(*header).map_err(RpcError::storage)?;
+            let Some(block) = block else { return Ok(None) };
             let strict = api.node.strict_receipts;
-            let senders = senders(&view, &block)?;
-            let receipts = BlockReceipts { header: &header, receipts: &receipts, strict };
-            Ok(Some(receipts.all(&block.body().transactions, &senders)))
+            let receipts =
+                BlockReceipts { header: block.sealed_header(), receipts: &receipts, strict };
+            Ok(Some(receipts.all(&block.body().transactions, block.senders())))
         }
     }
 }

@@ -1,7 +1,7 @@
 use alloy_consensus::TxLegacy;
 use alloy_rlp::Decodable;
-use chain::testing::book_forks;
-use primitives::{Address, Block, Bytes, TxKind, U256, bytes, hex};
+use chain::{Origin, testing::book_forks};
+use primitives::{Address, B256, Block, Bytes, SealedBlock, TxKind, U256, bytes, hex};
 use serde_json::{Value, json};
 
 use super::{
@@ -295,4 +295,35 @@ async fn a_chain_goes_to_a_file_and_comes_back() {
     std::fs::write(&path, [0xc0]).unwrap();
     let (_, text) = fixture.error("admin_importChain", json!([path])).await;
     assert_eq!(text, "the file holds something that is no block");
+}
+
+#[tokio::test]
+async fn blocks_that_break_a_rule_are_shown_and_traced() {
+    let mut fixture = Fixture::new(london_forks());
+    let key = account(0);
+    let transfer = key.transfer(1337, 0, account(1).address(), U256::from(7));
+    let good = fixture.builder.extend(vec![transfer.clone()]);
+    let Block { mut header, body } = good.clone_block();
+    header.state_root = B256::repeat_byte(7);
+    let bad = SealedBlock::seal_slow(Block { header, body });
+    for _ in 0..2 {
+        let verified = fixture.builder.verify(bad.clone());
+        let error = fixture.api.node.chain.import(verified, Origin::Other).await.unwrap_err();
+        assert!(error.is_senders_fault(), "{error}");
+    }
+    fixture.import(good.clone()).await;
+    let shown = fixture.result("debug_getBadBlocks", json!([])).await;
+    assert_eq!(shown.as_array().unwrap().len(), 1);
+    assert_eq!(shown[0]["hash"], json!(bad.hash()));
+    assert_eq!(shown[0]["rlp"], json!(Bytes::from(alloy_rlp::encode(&bad))));
+    let block = &shown[0]["block"];
+    assert_eq!(block["stateRoot"], json!(B256::repeat_byte(7)));
+    assert_eq!(block["transactions"][0]["from"], json!(key.address()));
+    assert!(block.get("totalDifficulty").is_none());
+    let traced = fixture.result("debug_traceBadBlock", json!([bad.hash()])).await;
+    assert_eq!(traced[0]["txHash"], json!(transfer.tx_hash()));
+    assert_eq!(traced[0]["result"]["gas"], 21_000);
+    let text = format!("bad block {} not found", good.hash());
+    let answer = fixture.error("debug_traceBadBlock", json!([good.hash()])).await;
+    assert_eq!(answer, (-32_000, text));
 }

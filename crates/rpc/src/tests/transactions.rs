@@ -102,21 +102,6 @@ async fn everybody_tells_the_same_sender_before_and_after_a_reorganisation() {
 }
 
 #[tokio::test]
-async fn senders_of_a_block_that_is_not_stored_are_recovered() {
-    let mut fixture = Fixture::new(book_forks());
-    let to = account(3).address();
-    let transactions = vec![
-        account(1).transfer(1337, 0, to, U256::from(7)),
-        account(2).transfer(1337, 0, to, U256::from(7)),
-    ];
-    let block = fixture.builder.extend(transactions);
-    let view = fixture.api.node.chain.view();
-    assert_eq!(view.db.senders(block.hash()).unwrap(), None);
-    let senders = crate::convert::senders(&view, &block).unwrap();
-    assert_eq!(senders, [account(1).address(), account(2).address()]);
-}
-
-#[tokio::test]
 async fn a_log_names_its_transaction_whatever_its_type() {
     let mut fixture = Fixture::new(london_forks());
     // LOG0 while being created.

@@ -1,4 +1,4 @@
-use primitives::{B256, BlockNumHash};
+use primitives::{B256, BlockNumHash, Header, SealedHeader};
 
 use super::fixture::*;
 use crate::{
@@ -8,16 +8,17 @@ use crate::{
     schema::{Column, SCHEMA_VERSION, block_key, meta},
 };
 
-/// What is said of the block's transactions one by one is what the block says; senders are there if
-/// they were stored.
-fn assert_transactions(view: &View, block: &Grown, stored: bool) {
+/// What is said of the block's transactions one by one is what the block says.
+fn assert_transactions(view: &View, block: &Grown) {
     let (id, record) = (block.id(), &block.record);
     let transactions = &record.block.body().transactions;
     assert_eq!(view.block(id.hash).unwrap().as_ref(), Some(&record.block));
-    let senders = (stored && !transactions.is_empty()).then_some(&record.senders);
-    assert_eq!(view.senders(id.hash).unwrap().as_ref(), senders);
+    let header = view.header(id.hash).unwrap().unwrap();
+    let recovered = view.recovered_block(header).unwrap().unwrap();
+    assert_eq!(recovered.sealed_block(), &record.block);
+    assert_eq!(recovered.senders(), record.senders);
     for (index, tx) in transactions.iter().enumerate() {
-        let sender = stored.then_some(record.senders[index]);
+        let sender = record.senders[index];
         assert_eq!(view.transaction(id, index).unwrap(), Some((tx.clone(), sender)));
     }
     for index in [transactions.len(), transactions.len() + 1, usize::MAX] {
@@ -46,12 +47,21 @@ fn a_body_has_its_senders_on_the_chain_and_beside_it() {
     let commit = Commit { blocks: unexecuted.collect(), ..side(&[]) };
     let view = writer.commit(commit).unwrap();
     for block in trunk.iter().chain(&side_blocks).chain([&genesis]) {
-        assert_transactions(&view, block, true);
+        assert_transactions(&view, block);
+        assert_eq!(stored_senders(&view, block), block.record.senders.len());
     }
     let unknown = BlockNumHash { number: 3, hash: B256::ZERO };
-    assert_eq!(view.senders(unknown.hash).unwrap(), None);
+    let unknown_header = SealedHeader::new(Header { number: 3, ..Header::default() }, B256::ZERO);
+    assert_eq!(view.recovered_block(unknown_header).unwrap(), None);
     assert_eq!(view.transaction(unknown, 0).unwrap(), None);
     assert!(view.transaction_hashes(unknown, &[0]).unwrap().is_empty());
+}
+
+/// How many senders are on the disk for a block.
+fn stored_senders(view: &View, block: &Grown) -> usize {
+    let key = block_key(block.id());
+    let value = view.pinned().record(Column::Bodies, &key).unwrap().unwrap();
+    Record::parse(&key, &value).unwrap().stored_senders().len()
 }
 
 fn put(writer: &Writer, column: Column, key: &[u8], value: &[u8]) {
@@ -81,7 +91,8 @@ fn a_database_without_senders_is_read_and_gets_them_from_its_next_block_on() {
     let (mut writer, view) = open(&config).unwrap();
     assert_eq!(schema(&view), 1_u64.to_be_bytes(), "reading changes nothing");
     for block in &blocks {
-        assert_transactions(&view, block, false);
+        assert_transactions(&view, block);
+        assert_eq!(stored_senders(&view, block), 0);
     }
     assert!(crate::verify(&view, &mut |_| {}).unwrap().is_clean());
     let next = child(&blocks[4], 1);
@@ -95,10 +106,12 @@ fn a_database_without_senders_is_read_and_gets_them_from_its_next_block_on() {
     assert_eq!(schema(&view), SCHEMA_VERSION.to_be_bytes());
     assert!(crate::verify(&view, &mut |_| {}).unwrap().is_clean());
     for block in &blocks {
-        assert_transactions(&view, block, false);
+        assert_transactions(&view, block);
+        assert_eq!(stored_senders(&view, block), 0);
     }
     for block in branch.iter().chain([&next]) {
-        assert_transactions(&view, block, true);
+        assert_transactions(&view, block);
+        assert_eq!(stored_senders(&view, block), block.record.senders.len());
     }
 }
 
@@ -113,7 +126,8 @@ fn a_body_without_one_of_its_senders_is_corrupt() {
         put(&writer, Column::Bodies, &key, damaged);
         let view = writer.accept_rollback().map(|()| writer.view().clone()).unwrap();
         let is_corrupt = |error: StorageError| matches!(error, StorageError::Corrupt { .. });
-        assert!(view.senders(block.id().hash).is_err_and(is_corrupt));
+        let header = view.header(block.id().hash).unwrap().unwrap();
+        assert!(view.recovered_block(header).is_err_and(is_corrupt));
         assert!(view.body(block.id().hash).is_err_and(is_corrupt));
     }
 }

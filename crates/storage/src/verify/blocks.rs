@@ -1,6 +1,6 @@
 use primitives::{
-    BlockNumHash, Header, Receipt, SignerRecoverable, TotalDifficulty, logs_bloom, ommers_hash,
-    receipts_root, transactions_root,
+    Address, BlockNumHash, Header, Receipt, SignerRecoverable, TotalDifficulty, logs_bloom,
+    ommers_hash, receipts_root, transactions_root,
 };
 
 use super::Check;
@@ -53,7 +53,8 @@ fn body(
     });
     let hash = ommers_hash(&body.ommers);
     check.require(hash == header.ommers_hash, || format!("{name}: ommers have hash {hash}"));
-    for (tx, sender) in body.transactions.iter().zip(record.senders()?.unwrap_or_default()) {
+    let senders = record.stored_senders().iter().map(Address::from);
+    for (tx, sender) in body.transactions.iter().zip(senders) {
         let signer = tx.recover_signer_unchecked();
         check.require(signer.is_ok_and(|signer| signer == sender), || {
             format!("{name}: transaction {} is not of {sender}", tx.tx_hash())

@@ -20,7 +20,7 @@ use crate::harness::branches::write;
 
 /// Questions a second, and for how long they are asked.
 const QUESTIONS_PER_SECOND: u64 = 150;
-const PERIOD: Duration = Duration::from_secs(5);
+pub(in super::super) const PERIOD: Duration = Duration::from_secs(5);
 const PERIOD_LONG: Duration = Duration::from_secs(40);
 /// How long one call may run, and how long it may wait for that.
 const CALL_PERIOD_MAX: Duration = Duration::from_secs(5);
@@ -65,7 +65,10 @@ fn questions() -> Vec<String> {
 }
 
 /// Asks all of it for a while; every answer, and how long it took.
-async fn ask_for(period: Duration, targets: [SocketAddr; 2]) -> Vec<(Value, Duration)> {
+pub(in super::super) async fn ask_for(
+    period: Duration,
+    targets: [SocketAddr; 2],
+) -> Vec<(Value, Duration)> {
     let (questions, mut askers) = (Arc::new(questions()), JoinSet::new());
     let every = Duration::from_secs(1) / u32::try_from(QUESTIONS_PER_SECOND).expect("few");
     let mut ticks = time::interval(every);

@@ -25,7 +25,7 @@ const CONNECTIONS: u64 = 100;
 const SUBSCRIPTIONS: u64 = 100;
 /// Transactions that they are told of, or would be.
 const TRANSACTIONS: u64 = 1_000;
-const TRANSACTIONS_LONG: u64 = 20_000;
+const TRANSACTIONS_LONG: u64 = 100_000;
 const BATCH: u64 = 200;
 const RSS_MAX: u64 = 128 * MIB;
 
