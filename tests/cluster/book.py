@@ -1,7 +1,6 @@
 """The book's cluster with nothing changed but its images: from `kubectl apply` to the end of the chapter."""
 import glob
 import json
-import json
 import os
 import re
 import statistics

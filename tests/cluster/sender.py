@@ -167,13 +167,17 @@ def follow(network, book, on_mined, stopped):
         if height > top:
             book.heights.append((time.time(), height))
             top = height
-        while block and height > top - DEPTH_MAX and read.get(height) != block["hash"]:
+        new = {}
+        while block and height > max(top - DEPTH_MAX, -1) and read.get(height) != block["hash"]:
             for name in block["transactions"]:
                 book.mined.setdefault(name, time.time())
                 on_mined(name)
-            read[height] = block["hash"]
+            new[height] = block["hash"]
             block = network.result("eth_getBlockByHash", block["parentHash"], False)
             height -= 1
+        # Whoever was asked may have been restarted on the way: then what is missing is read with the next head.
+        if block or height < 0:
+            read.update(new)
         time.sleep(0.3)
 
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use chain::{BlockSet, ChainView};
-use primitives::{Address, B256, Bloom, BloomInput, Log, Receipt, SealedHeader};
+use primitives::{Address, B256, BlockNumHash, Bloom, BloomInput, Log, Receipt, SealedHeader};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -258,10 +258,12 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Looks through the canonical block of a number.
+    /// Looks through the canonical block of a number, which the index named: it knows as much as the
+    /// header's bloom.
     fn number(&mut self, number: u64) -> Result<(), RpcError> {
-        let header = self.view.db.header_by_number(number).map_err(RpcError::storage)?;
-        header.map_or(Ok(()), |header| self.block(&header, false))
+        self.check_time()?;
+        let hash = self.view.db.canonical_hash(number).map_err(RpcError::storage)?;
+        hash.map_or(Ok(()), |hash| self.receipts(BlockNumHash { number, hash }, false))
     }
 
     fn check_time(&self) -> Result<(), RpcError> {
@@ -281,7 +283,11 @@ impl<'a> Search<'a> {
         if !self.blooms.may_match(&header.logs_bloom) {
             return Ok(());
         }
-        let block = header.num_hash();
+        self.receipts(header.num_hash(), removed)
+    }
+
+    /// Looks through the receipts of a block.
+    fn receipts(&mut self, block: BlockNumHash, removed: bool) -> Result<(), RpcError> {
         let receipts = self.view.db.receipts_of(block).map_err(RpcError::storage)?;
         let receipts = receipts.unwrap_or_default();
         let query = self.query;
