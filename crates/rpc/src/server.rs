@@ -175,8 +175,9 @@ pub(crate) async fn serve(listener: Listener, limits: ServerLimits, shutdown: Ca
             place = places.take() => place,
         };
         let (watch, shutdown) = (Watch::new(limits.deadlines), shutdown.clone());
-        if let Accepted::Tcp(..) = &accepted {
+        if let Accepted::Tcp(socket, _) = &accepted {
             places.watch(&watch);
+            bound_unread(socket, limits.deadlines.write);
         }
         connections.spawn(async move {
             serve_connection(accepted, watch, limits.session, shutdown).await;
@@ -190,6 +191,19 @@ pub(crate) async fn serve(listener: Listener, limits: ServerLimits, shutdown: Ca
         tracing::debug!(open = connections.len(), "Cut connections at shutdown");
     }
 }
+
+/// Ends a connection whose client has taken nothing for so long of what the kernel already has.
+#[cfg(target_os = "linux")]
+fn bound_unread(socket: &TcpStream, longest: Duration) {
+    let milliseconds = u32::try_from(longest.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(socket, milliseconds) {
+        tracing::debug!(%error, "Could not set TCP_USER_TIMEOUT");
+    }
+}
+
+/// Elsewhere the kernel decides.
+#[cfg(not(target_os = "linux"))]
+fn bound_unread(_: &TcpStream, _: Duration) {}
 
 /// Errors of the one connection that was about to be accepted; the next one may be fine.
 fn is_clients_fault(error: &io::Error) -> bool {

@@ -20,7 +20,7 @@ use crate::harness::branches::write;
 
 /// Questions a second, and for how long they are asked.
 const QUESTIONS_PER_SECOND: u64 = 150;
-pub(in super::super) const PERIOD: Duration = Duration::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(5);
 const PERIOD_LONG: Duration = Duration::from_secs(40);
 /// How long one call may run, and how long it may wait for that.
 const CALL_PERIOD_MAX: Duration = Duration::from_secs(5);
@@ -101,7 +101,7 @@ async fn heavy_calls_stop_neither_the_sealing_nor_the_import() {
     reader.rpc.call("admin_addPeer", json!([arena.node.enode()]));
     reader.wait_for_block(2, PATIENCE);
     let targets = [arena.node.rpc.address(), reader.rpc.address()];
-    // What the allocator keeps for as many calls at once stays, however long they come.
+    // What as many calls at once leave behind in the threads' heaps stays, however long they come.
     drop(ask_for(PERIOD, targets).await);
     let gauge = arena.gauge().await;
     let alone = blocks_per_second(&mut reader).await;
