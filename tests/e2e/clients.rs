@@ -39,7 +39,7 @@ const CONSOLE_CHECKS: usize = 11;
 /// The chain id that the classes of web3.py's tests expect: its name, as a number.
 const MODULES_CHAIN_ID: u64 = 131_277_322_940_537;
 /// Hashes a second, so that a block takes some seconds.
-const MODULES_HASHRATE: &str = "40000";
+const MODULES_HASHRATE: &str = "80000";
 /// Parts of web3.py's tests, each for a node of its own; how many of them pass, and are left out.
 const MODULES: [(&str, u64, u64); 3] = [
     ("TestEth", 136, 22),

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use alloy_consensus::TxLegacy;
 use alloy_eips::eip2718::Encodable2718;
-use network::wire::Message;
+use network::wire::{EthVersion, Message};
 use primitives::{Address, Bytes, Transaction, TxKind, U256, keccak256};
 use serde_json::{Value, json};
 use tests::harness::{
-    attacker::{ETH_OFFSET, Heard},
     gauge::{MIB, Process, RSS_DELTA_MAX},
     random::{is_long, say},
 };
@@ -53,6 +52,8 @@ const REPLACEMENTS: usize = 100;
 const REPLACEMENTS_TOLD_MAX: usize = 10;
 /// After what was passed on at once, the newest follows within this.
 const REPLACEMENT_PERIOD: Duration = Duration::from_secs(30);
+/// `Transactions` and `NewPooledTransactionHashes`.
+const TELLING: [u8; 2] = [0x02, 0x08];
 /// Nothing more comes after so long.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -120,7 +121,7 @@ async fn a_chain_of_replacements_is_not_passed_on_link_by_link() {
     let gauge = arena.gauge().await;
     let (key, mut price) = (Key::fixed(1), GWEI);
     let mut sender = arena.peer(1).await;
-    let (mut listener, _mouth) = arena.peer(2).await.split();
+    let mut listener = arena.peer(2).await;
     let mut last = transfer(&key, 0, price);
     let size = last.encode_2718_len();
     for _ in 0..REPLACEMENTS {
@@ -134,9 +135,8 @@ async fn a_chain_of_replacements_is_not_passed_on_link_by_link() {
     }
     let mut heard = 0;
     let mut hear = async |until: Duration| {
-        while let Ok(Heard::Message(code, payload)) = timeout(until, listener.hear()).await {
-            // What is not the eth protocol keeps the connection alive.
-            heard += if code >= ETH_OFFSET { payload.len() } else { 0 };
+        while let Ok(message) = timeout(until, listener.hear_eth(&TELLING)).await {
+            heard += message.expect("it stays connected").encode(EthVersion::Eth68).1.len();
         }
         heard
     };
