@@ -270,7 +270,7 @@ fn watched(
     (network, clock, dashboard): Outside,
     miner: Option<MinerHandle>,
 ) -> ops::node::Parts {
-    let directory = (!in_memory(config)).then(|| config.paths.hematite.clone());
+    let directory = (!config.is_in_memory()).then(|| config.paths.hematite.clone());
     let pool_max = (config.pool.global_slots, config.pool.global_queue);
     ops::node::Parts { chain: chain.clone(), network, clock, dashboard, miner, directory, pool_max }
 }
@@ -304,7 +304,7 @@ async fn listen(
     let started = RpcServer::start(rpc_config.clone(), node.clone(), shutdown.clone()).await;
     let started = match started {
         // A node that leaves nothing behind has no place of its own for the socket.
-        Err(StartError::Ipc(error)) if in_memory(config) => {
+        Err(StartError::Ipc(error)) if config.is_in_memory() => {
             tracing::warn!(%error, "Could not open the IPC endpoint");
             rpc_config.ipc = None;
             RpcServer::start(rpc_config, node, shutdown.clone()).await
@@ -434,13 +434,9 @@ fn journal_config(config: &Config) -> Option<JournalConfig> {
         JournalSync::Always => txpool::JournalSync::Always,
         JournalSync::Off => return None,
     };
-    let path = config.pool.journal.clone().filter(|_| !in_memory(config))?;
+    let path = config.pool.journal.clone().filter(|_| !config.is_in_memory())?;
     let geth_path = Some(config.paths.datadir.join("geth").join("transactions.rlp"));
     Some(JournalConfig { path, geth_path, sync, rotation: config.pool.rejournal })
-}
-
-const fn in_memory(config: &Config) -> bool {
-    config.dev.is_some() && !config.datadir_given
 }
 
 fn start_miner(
@@ -582,7 +578,7 @@ fn rpc_config(config: &Config, secured: &Secured) -> Result<RpcConfig> {
 #[must_use]
 pub fn ipc_path(config: &Config) -> Option<PathBuf> {
     let path = config.paths.ipc.clone()?;
-    if in_memory(config) && path.starts_with(&config.paths.datadir) {
+    if config.is_in_memory() && path.starts_with(&config.paths.datadir) {
         return path.file_name().map(|name| std::env::temp_dir().join(name));
     }
     Some(path)

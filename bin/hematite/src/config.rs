@@ -242,6 +242,12 @@ impl TryFrom<&Invocation> for Config {
 }
 
 impl Config {
+    /// Whether the chain is gone with the process.
+    #[must_use]
+    pub const fn is_in_memory(&self) -> bool {
+        self.dev.is_some() && !self.datadir_given
+    }
+
     /// The gas limit of a chain for development: that of `--dev.gaslimit`, or geth's.
     #[must_use]
     pub fn dev_gas_limit(&self) -> u64 {

@@ -50,7 +50,7 @@ pub fn named_spec(source: &GenesisSource) -> Result<ChainSpec> {
 ///
 /// When the directory cannot be used; nothing in it is harmed.
 pub fn open_chain(config: &Config, default: Fallback) -> Result<Importer> {
-    let storage = if config.dev.is_some() && !config.datadir_given {
+    let storage = if config.is_in_memory() {
         StorageConfig::memory()
     } else {
         refuse_geth_data(config)?;

@@ -101,11 +101,16 @@ pub fn ready(config: &Config, node: &Node, started: Instant) {
     }
     if let Some(http) = node.http {
         let scheme = if config.doors.tls.is_some() { "https" } else { "http" };
+        let stays = if config.is_in_memory() {
+            "the chain is in memory and goes with it (--datadir keeps one)"
+        } else {
+            "the chain stays"
+        };
         text += &format!(
             "\nRPC listens on {scheme}://{http} (chain id {}). Next, in another terminal:\n  \
              curl -s -H 'content-type: application/json' \\\n    \
              -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_getBlockByNumber\",\"params\":[\"latest\",false]}}' {scheme}://{http}\n\
-             Ctrl-C stops the node; the chain stays.\n\n",
+             Ctrl-C stops the node; {stays}.\n\n",
             view.spec.chain_id
         );
     }
