@@ -79,6 +79,7 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
+    /// Whether to give up. A call that need not may be made to pause here, beside a sealer.
     pub(crate) fn is_over(self) -> bool {
         match self {
             Self::Endless => {
