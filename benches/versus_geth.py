@@ -2,7 +2,7 @@
 """Hematite beside real geth: the same work, in turns, in one run; medians of several runs.
 
 usage: versus_geth.py [--runs N] [import core-geth disk startup intake history light mining sync]
-Environment: HEMATITE_BIN, GETH_BIN, CONFORMANCE_DIR, MAKE_CHAIN_BIN. See benches/README.md.
+Environment: HEMATITE_BIN, GETH_BIN, CONFORMANCE_DIR, MAKE_CHAIN_BIN, POUR_BIN. See benches/README.md.
 """
 import argparse
 import http.client
@@ -21,6 +21,7 @@ CACHE = os.path.expanduser("~/.cache/hematite")
 TARGET = os.environ.get("CARGO_TARGET_DIR", f"{CACHE}/target")
 HEMATITE = os.environ.get("HEMATITE_BIN", f"{TARGET}/release/hematite")
 GETH = os.environ.get("GETH_BIN", f"{CACHE}/geth/v1.10.26/geth")
+POUR = os.environ.get("POUR_BIN", f"{TARGET}/release/pour")
 MAKE_CHAIN = os.environ.get("MAKE_CHAIN_BIN", f"{TARGET}/release/make-chain")
 DATA = os.environ.get("CONFORMANCE_DIR", "../shared/conformance")
 ERA1 = "realchain/mainnet/era1/mainnet-00000-5ec1ffb8.era1"
@@ -139,6 +140,12 @@ class Node:
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
+    def processor(self):
+        """Seconds of processor that it has used."""
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, how=signal.SIGTERM):
         self.process.send_signal(how)
         self.process.wait(60)
@@ -215,16 +222,11 @@ class Wire:
         return body
 
 
-def pour(wires, requests):
-    """Keeps a request in flight on each connection; how many had a result."""
-    answers = []
-    for number, request in enumerate(requests):
-        wire = wires[number % len(wires)]
-        if number >= len(wires):
-            answers.append(wire.read())
-        wire.socket.sendall(request)
-    answers += [wire.read() for wire in wires]
-    return sum(answer.count(b'"result"') for answer in answers)
+def pour(port, connections, requests):
+    """Sends each request once, one in flight on each connection: the seconds, and how many had a result."""
+    bodies = "\n".join(json.dumps(request) for request in requests)
+    seconds, results = subprocess.check_output([POUR, str(port), str(connections)], input=bodies, text=True).split()
+    return float(seconds), int(results)
 
 
 def raw_transaction(number, raw):
@@ -247,7 +249,7 @@ def bench_intake(runs, work, count=1300, batch=100, slices=13, connections=16):
     address = "0x" + subprocess.check_output(
         [f"{CACHE}/venv/web3-7/bin/python", "-c",
          "from eth_account import Account; print(Account.from_key('0x'+'11'*31+'01').address)"]).decode().strip()[2:]
-    single, poured, batched = ([], []), ([], []), ([], [])
+    single, poured, batched = ((([], []), ([], [])) for _ in range(3))
     transactions = None
     for _ in range(runs):
         nodes = []
@@ -258,26 +260,28 @@ def bench_intake(runs, work, count=1300, batch=100, slices=13, connections=16):
             nodes.append(start(side, copy, 18945 + side))
         nonce = int(nodes[0].call("eth_getTransactionCount", address, "latest"), 16)
         transactions = transactions or signed(3 * count, nonce)
-        singles = [Wire.encode(raw_transaction(n, raw)) for n, raw in enumerate(transactions[:2 * count])]
-        batches = [Wire.encode([raw_transaction(n, raw) for n, raw in enumerate(transactions[first:first + batch])])
+        singles = [raw_transaction(n, raw) for n, raw in enumerate(transactions[:2 * count])]
+        batches = [[raw_transaction(n, raw) for n, raw in enumerate(transactions[first:first + batch])]
                    for first in range(2 * count, 3 * count, batch)]
-        wires = [[Wire(node.port) for _ in range(connections)] for node in nodes]
-        for requests, rates, used in ((singles[:count], single, 1), (singles[count:], poured, connections), (batches, batched, 1)):
-            seconds, accepted = [0, 0], [0, 0]
+        works = ((singles[:count], single, 1), (singles[count:], poured, connections), (batches, batched, 1))
+        for requests, (rates, processor), used in works:
+            seconds, accepted, before = [0, 0], [0, 0], [node.processor() for node in nodes]
             share = len(requests) // slices
             for first in range(0, len(requests), share):
-                for side in (0, 1):
-                    began = time.monotonic()
-                    accepted[side] += pour(wires[side][:used], requests[first:first + share])
-                    seconds[side] += time.monotonic() - began
-            for side in (0, 1):
+                for side, node in enumerate(nodes):
+                    took, results = pour(node.port, used, requests[first:first + share])
+                    seconds[side] += took
+                    accepted[side] += results
+            for side, node in enumerate(nodes):
                 assert accepted[side] == count, f"side {side}: {accepted[side]} of {count} accepted"
                 rates[side].append(count / seconds[side])
+                processor[side].append((node.processor() - before[side]) / count * 1e6)
         for node in nodes:
             node.stop(signal.SIGKILL)
-    row("transactions, one connection", *single, "tx/s", more_is_better=True)
-    row(f"transactions, {connections} connections", *poured, "tx/s", more_is_better=True)
-    row("transactions, batches of 100", *batched, "tx/s", more_is_better=True)
+    for name, (rates, processor) in (("one connection", single), (f"{connections} connections", poured),
+                                     (f"batches of {batch}", batched)):
+        row(f"transactions, {name}", *rates, "tx/s", more_is_better=True)
+        row(f"the node's processor each, {name}", *processor, "us")
 
 
 def bench_history(runs, work, count=3000):

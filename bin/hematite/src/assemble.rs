@@ -25,7 +25,7 @@ use crate::{
     bootnode,
     command::{self, account},
     config::{self, Config},
-    dashboard, datasets, ethstats, logging, memory, network, notify,
+    dashboard, datasets, ethstats, logging, network, notify,
     open::{engine, is_rolled_back, node_default, open_chain},
     ops::{self, Ops},
     registrar, report,
@@ -218,7 +218,6 @@ async fn start(
         Ok(())
     });
     tasks.spawn(expire_leases(keystore.clone(), halt.clone()));
-    tasks.spawn(memory::give_back(halt.clone()));
     let rpc_engine = engine.clone();
     let parts = (chain.clone(), pool.clone(), engine.clone());
     let id = network_id(config, &chain);

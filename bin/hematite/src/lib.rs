@@ -16,7 +16,6 @@ mod ethstats;
 pub mod exit;
 pub mod logging;
 pub mod machine;
-mod memory;
 mod nat;
 pub mod network;
 pub mod nodes;

@@ -7,6 +7,11 @@ use hematite::{
     dispatch, exit,
 };
 
+/// Gives memory back that is free, whichever thread used it. glibc's would keep it in a heap of each.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     let personality = Personality::of(argv.first().map(|name| name.as_os_str()));

@@ -190,7 +190,7 @@ impl Driver {
                 },
                 Some(outcome) = sources.imported.recv() => self.on_event(Event::Imported(outcome)),
                 change = changes.recv() => self.on_chain(change),
-                hash = self.pooled.recv() => match hash {
+                hash = recv_from(self.fresh.next_at(), &mut self.pooled) => match hash {
                     Ok(hash) => {
                         self.fresh.add(hash, Instant::now());
                         self.announce();
@@ -634,6 +634,17 @@ async fn import(block: VerifiedBlock, chain: ChainHandle) -> protocol::Done {
         Err(error) => tracing::debug!(number, %hash, %error, "Could not import block"),
     }
     protocol::Done::of_import(id, &result)
+}
+
+/// What a channel has next, once that time has come.
+async fn recv_from(
+    time: Option<Instant>,
+    channel: &mut broadcast::Receiver<B256>,
+) -> Result<B256, broadcast::error::RecvError> {
+    if let Some(time) = time {
+        tokio::time::sleep_until(time.into()).await;
+    }
+    channel.recv().await
 }
 
 async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {

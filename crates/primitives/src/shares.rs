@@ -29,6 +29,9 @@ pub fn in_shares<T: Sync, V: Send>(
     let threads = threads.max(1);
     let even = items.len().div_ceil(threads);
     let share = (even / SHARES_PER_THREAD).max(even.min(SHARE_WANTED)).clamp(1, SHARE_MAX);
+    if items.len() <= share {
+        return if items.is_empty() { Vec::new() } else { work(items) };
+    }
     let shares: Vec<&[T]> = items.chunks(share).collect();
     let next = AtomicUsize::new(0);
     let run = || {

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use primitives::{
-    Address, B256, Transaction, in_shares,
-    map::{HashMap, HashSet},
-};
+use primitives::{Address, B256, Transaction, in_shares, map::HashMap};
 
 use crate::{
     Origin, Pool, PoolError, PooledTransaction,
@@ -101,15 +98,18 @@ impl Pool {
 impl Intake<'_> {
     /// Everything that a signature is needed for, and what geth checks before it.
     fn recover(&mut self, origin: Origin, transactions: Vec<Transaction>) {
-        // Hashed before the lock is taken.
-        let hashes: Vec<B256> = transactions.iter().map(|tx| *tx.tx_hash()).collect();
+        // A transaction remembers its hash, which should not be computed while others wait.
+        transactions.iter().for_each(|tx| _ = tx.tx_hash());
         let (base, known, allow_unprotected) = {
             let ground = self.pool.ground();
-            let is_known = |hash: &B256| ground.inner.with_hash(*hash).is_some();
-            let known: Vec<bool> = hashes.iter().map(is_known).collect();
+            let with_known = |tx: Transaction| {
+                let known = ground.inner.with_hash(*tx.tx_hash()).is_some();
+                (tx, known)
+            };
+            let known: Vec<(Transaction, bool)> =
+                transactions.into_iter().map(with_known).collect();
             (ground.inner.base(), known, ground.inner.limits().allow_unprotected)
         };
-        let known: Vec<(Transaction, bool)> = transactions.into_iter().zip(known).collect();
         let sender = |(tx, known): &(Transaction, bool)| {
             if *known {
                 return Err(PoolError::AlreadyKnown);
@@ -213,10 +213,12 @@ impl Intake<'_> {
         Ok(())
     }
 
+    /// Marks these, which are in the order of those that wait.
     fn mark_journaled(&mut self, written: &[Arc<PooledTransaction>]) {
-        let written: HashSet<B256> = written.iter().map(|tx| tx.hash()).collect();
+        let mut written = written.iter().peekable();
         for waiting in &mut self.waiting {
-            waiting.journaled |= written.contains(&waiting.tx().hash());
+            let is_next = written.next_if(|tx| Arc::ptr_eq(tx, waiting.tx())).is_some();
+            waiting.journaled |= is_next;
         }
     }
 

@@ -186,8 +186,8 @@ async fn who_does_not_read_his_answers_is_dropped_in_time() {
     arena.judge(gauge, "P2P-08 (time)", HELD_BYTES_MAX).await;
 }
 
-/// A question with a large answer, after a peer that reads got it as often as may be: caches, and
-/// what the allocator keeps, are there already.
+/// A question with a large answer, after a peer that reads got it as often as may be: caches are there
+/// already.
 async fn warm(arena: &Arena) -> Message {
     let hashes = vec![CHAIN.head().hash()];
     let question = Message::GetBlockBodies { request: RequestId(1), hashes };

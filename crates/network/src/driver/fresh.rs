@@ -8,6 +8,9 @@ use primitives::B256;
 const FRESH_MAX: usize = 4_096;
 /// How long one waits for others that came with it.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// From one announcement to the next. The first after a while goes out at once; when they come in
+/// crowds, each costs no message of its own.
+const PERIOD: Duration = Duration::from_millis(2);
 
 /// What came together is announced together: while the pool is still taking in a peer's message,
 /// the part of it that is in waits for the rest.
@@ -15,6 +18,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Fresh {
     hashes: Vec<B256>,
     since: Option<Instant>,
+    next_at: Option<Instant>,
 }
 
 impl Fresh {
@@ -22,6 +26,11 @@ impl Fresh {
     pub(super) fn add(&mut self, hash: B256, now: Instant) {
         self.hashes.push(hash);
         self.since.get_or_insert(now);
+    }
+
+    /// When the pool should be asked again; nothing is at once.
+    pub(super) const fn next_at(&self) -> Option<Instant> {
+        self.next_at
     }
 
     /// What is to be announced now.
@@ -33,6 +42,7 @@ impl Fresh {
             return None;
         }
         self.since = None;
+        self.next_at = Some(now + PERIOD);
         Some(std::mem::take(&mut self.hashes))
     }
 }
@@ -49,7 +59,9 @@ mod tests {
         fresh.add(one, now);
         assert_eq!(fresh.take(true, now), None);
         fresh.add(two, now);
+        assert_eq!(fresh.next_at(), None);
         assert_eq!(fresh.take(false, now), Some(vec![one, two]));
+        assert_eq!(fresh.next_at(), Some(now + PERIOD));
         assert_eq!(fresh.take(false, now), None);
     }
 

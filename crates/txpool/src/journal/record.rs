@@ -36,6 +36,7 @@ impl Record<'_> {
         out.extend_from_slice(&[0; HEAD_BYTES]);
         match self {
             Self::Add(tx) => {
+                out.reserve(1 + tx.encode_2718_len());
                 out.push(ADD);
                 tx.encode_2718(out);
             }

@@ -101,8 +101,6 @@ async fn heavy_calls_stop_neither_the_sealing_nor_the_import() {
     reader.rpc.call("admin_addPeer", json!([arena.node.enode()]));
     reader.wait_for_block(2, PATIENCE);
     let targets = [arena.node.rpc.address(), reader.rpc.address()];
-    // What as many calls at once leave behind in the threads' heaps stays, however long they come.
-    drop(ask_for(PERIOD, targets).await);
     let gauge = arena.gauge().await;
     let alone = blocks_per_second(&mut reader).await;
     let visitors = Visitors::start(&arena.node.rpc);

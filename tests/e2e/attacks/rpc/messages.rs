@@ -257,9 +257,6 @@ async fn deep_nesting_is_refused_without_a_deep_stack() {
 async fn large_batches_are_one_refusal_and_those_at_the_limit_delay_nobody() {
     let mut arena = Arena::with_chain(&[]).await;
     let mut web = Web::connect(arena.node.rpc.address()).await;
-    // Once before: what the allocator keeps of the largest answers for the next ones stays, however
-    // often they are asked for.
-    ask_for_batches(&mut web).await;
     let gauge = arena.gauge().await;
     let visitors = Visitors::start(&arena.node.rpc);
     ask_for_batches(&mut web).await;
