@@ -27,7 +27,7 @@ pub const BENEFICIARY: Address = address!("0x00000000000000000000000000000000000
 pub struct TestAccount(SecretKey);
 
 impl TestAccount {
-    /// One of the accounts that [`spec`] funds: 0, 1 or 2.
+    /// One of the accounts that [`spec`] funds: 0, 1 or 2; [`spec_of`] funds others too.
     #[must_use]
     pub fn new(index: u8) -> Self {
         let mut key = [0x11; 32];
@@ -94,9 +94,15 @@ impl TestAccount {
 /// three [`TestAccount`]s with 1 000 ether each.
 #[must_use]
 pub fn spec(forks: primitives::Forks) -> ChainSpec {
+    spec_of(forks, 3)
+}
+
+/// The same, with so many [`TestAccount`]s.
+#[must_use]
+pub fn spec_of(forks: primitives::Forks, accounts: u8) -> ChainSpec {
     let mut genesis =
         Genesis { gas_limit: 8_000_000, difficulty: U256::from(131_072), ..Genesis::default() };
-    for index in 0..3 {
+    for index in 0..accounts {
         let balance = U256::from(1_000) * U256::from(10).pow(U256::from(18));
         let account = GenesisAccount { balance, ..GenesisAccount::default() };
         genesis.alloc.insert(TestAccount::new(index).address(), account);

@@ -1,12 +1,19 @@
 //! The pool on a chain.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use chain::{
     ChainEvent, ChainHandle, ChainThread, Imported,
-    testing::{BlockOptions, ChainBuilder, TestAccount, book_forks, spec},
+    testing::{BlockOptions, ChainBuilder, TestAccount, book_forks, spec, spec_of},
 };
-use primitives::{Address, B256, SealedBlock, Transaction, U256};
+use primitives::{Address, B256, ChainSpec, SealedBlock, Transaction, U256};
 use tempfile::TempDir;
 use tokio::{sync::broadcast::Receiver, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -29,10 +36,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let importer = ChainBuilder::new(spec(book_forks())).importer;
+        Self::of(spec(book_forks()))
+    }
+
+    fn of(spec: ChainSpec) -> Self {
+        let importer = ChainBuilder::new(spec.clone()).importer;
         let (chain, thread) = chain::spawn(importer).unwrap();
         let events = chain.events();
-        let builder = ChainBuilder::new(spec(book_forks()));
+        let builder = ChainBuilder::new(spec);
         Self { builder, chain, events, _thread: thread }
     }
 
@@ -369,50 +380,109 @@ async fn the_best_of_the_pool_can_be_mined() {
     assert_eq!(pool.status(), (0, 0));
 }
 
-/// TXP-07: nonces in any order, from three threads, while the head moves on and back.
-#[tokio::test]
+/// For how long nonces are shuffled: `HEMATITE_TIER=long` makes it an hour.
+fn shuffling() -> Duration {
+    let is_long = std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long");
+    Duration::from_secs(if is_long { 3_600 } else { 2 })
+}
+
+/// How long the pool may keep anybody waiting.
+const HELD_MAX: Duration = Duration::from_millis(500);
+
+const SHUFFLED_ACCOUNTS: u8 = 100;
+const SHUFFLED_NONCES: u64 = 8;
+
+/// Adds transactions of many accounts until told to stop, in an order in which few fit at once.
+fn shuffle(pool: &Pool, origin: Origin, mined: &AtomicU64, stop: &CancellationToken) {
+    let accounts = u64::from(SHUFFLED_ACCOUNTS);
+    let count = accounts * SHUFFLED_NONCES;
+    while !stop.is_cancelled() {
+        let first = mined.load(Ordering::Relaxed);
+        // 487 is prime, so that each comes once a round.
+        let places: Vec<u64> = (0..count).map(|step| step * 487 % count).collect();
+        for some in places.chunks(if origin == Origin::Local { 1 } else { 50 }) {
+            let of = |place: &u64| {
+                let account = u8::try_from(place % accounts).unwrap();
+                transfer(account, first + place / accounts)
+            };
+            for answer in pool.add_many(origin, some.iter().map(of).collect()) {
+                match answer {
+                    Ok(_)
+                    | Err(
+                        PoolError::AlreadyKnown
+                        | PoolError::NonceTooLow
+                        | PoolError::Busy
+                        | PoolError::ReplacementUnderpriced,
+                    ) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// TXP-07: nonces in any order, from users and peers, while the head moves on and back.
+#[tokio::test(flavor = "multi_thread")]
 async fn shuffled_nonces_and_reorgs_lock_nobody_out() {
-    const NONCES: u64 = 60;
-    let mut bench = Bench::new();
+    let mut bench = Bench::of(spec_of(book_forks(), SHUFFLED_ACCOUNTS));
     let directory = TempDir::new().unwrap();
     let pool = bench.pool_at(&directory);
-    let genesis = bench.head();
-    let first = bench.build(genesis, "a", vec![transfer(0, 0)]);
-    let second = bench.build(genesis, "b", vec![transfer(1, 0)]);
-    let third = bench.build(second.hash(), "c", vec![transfer(2, 0)]);
-    let adders: Vec<_> = (0..3_u8)
-        .map(|account| {
-            let pool = pool.clone();
-            let origin = if account == 0 { Origin::Local } else { Origin::Remote };
-            thread::spawn(move || {
-                // 37 and 60 have no divisor in common, so that each nonce comes once a round.
-                for step in 0..3 * NONCES {
-                    match pool.add(origin, transfer(account, step * 37 % NONCES)) {
-                        Ok(_)
-                        | Err(
-                            PoolError::AlreadyKnown
-                            | PoolError::NonceTooLow
-                            | PoolError::Busy
-                            | PoolError::ReplacementUnderpriced,
-                        ) => {}
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-            })
+    let (stop, mined) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
+    let following = tokio::spawn(pool.clone().run(stop.clone()));
+    let adders: Vec<_> = [Origin::Local, Origin::Remote, Origin::Remote]
+        .map(|origin| {
+            let (pool, mined, stop) = (pool.clone(), Arc::clone(&mined), stop.clone());
+            thread::spawn(move || shuffle(&pool, origin, &mined, &stop))
         })
-        .collect();
-    for block in [first, second, third] {
-        bench.import(block).await;
-        bench.digest(&pool);
+        .into();
+    let watched = (pool.clone(), stop.clone());
+    let watchdog = thread::spawn(move || {
+        let (pool, stop) = watched;
+        let mut longest = Duration::ZERO;
+        while !stop.is_cancelled() {
+            let began = Instant::now();
+            let _ = pool.status();
+            longest = longest.max(began.elapsed());
+            thread::sleep(Duration::from_millis(1));
+        }
+        longest
+    });
+    let began = Instant::now();
+    let mut nonce = 0;
+    while began.elapsed() < shuffling() {
+        let parent = bench.head();
+        let of = |accounts: &dyn Fn(&u8) -> bool| -> Vec<Transaction> {
+            (0..SHUFFLED_ACCOUNTS).filter(accounts).map(|each| transfer(each, nonce)).collect()
+        };
+        let (even, odd) = (of(&|each| each % 2 == 0), of(&|each| each % 2 == 1));
+        // The first block is taken back; what was in it is in the third again.
+        let first = bench.build(parent, "a", even.clone());
+        let second = bench.build(parent, "b", odd);
+        let third = bench.build(second.hash(), "c", even);
+        for block in [first, second, third] {
+            bench.import(block).await;
+        }
+        nonce += 1;
+        mined.store(nonce, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    stop.cancel();
     adders.into_iter().for_each(|adder| adder.join().unwrap());
-    bench.digest(&pool);
-    // The first block was taken back; the other two were not.
-    for (account, nonce) in [(0, 0), (1, 1), (2, 1)] {
-        pool.add(Origin::Remote, transfer(account, nonce)).ok();
+    let longest = watchdog.join().unwrap();
+    following.await.unwrap();
+    eprintln!("TXP-07: {nonce} reorganisations, nobody waited for longer than {longest:.2?}");
+    assert!(longest <= HELD_MAX || shuffling() < Duration::from_secs(60), "{longest:?}");
+    // What came while the head moved may have been refused.
+    pool.catch_up();
+    for account in 0..SHUFFLED_ACCOUNTS {
+        for nonce in nonce..nonce + SHUFFLED_NONCES {
+            pool.add(Origin::Remote, transfer(account, nonce)).ok();
+        }
         let pending = pool.content_of(sender(account)).pending;
         let nonces: Vec<u64> = pending.iter().map(|tx| tx.nonce()).collect();
-        assert_eq!(nonces, (nonce..NONCES).collect::<Vec<_>>(), "account {account}");
+        let expected: Vec<u64> = (nonce..nonce + SHUFFLED_NONCES).collect();
+        assert_eq!(nonces, expected, "account {account}");
     }
     pool.ground().inner.audit();
 }
