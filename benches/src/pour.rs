@@ -7,7 +7,7 @@
 
 use std::{
     error::Error,
-    io,
+    io::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -34,7 +34,7 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (seconds, results) =
         runtime.block_on(pour(port.parse()?, connections.parse()?, requests))?;
-    println!("{seconds} {results}");
+    writeln!(io::stdout(), "{seconds} {results}")?;
     Ok(())
 }
 

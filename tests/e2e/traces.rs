@@ -21,7 +21,7 @@ const SENDER: &str = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A";
 const GAS: &str = "0xf4240";
 const NAMESPACES: &str = "eth,debug";
 
-fn configs() -> [Value; 10] {
+fn configs() -> [Value; 15] {
     [
         json!({}),
         json!({"enableMemory": true}),
@@ -33,6 +33,13 @@ fn configs() -> [Value; 10] {
         json!({"tracer": "prestateTracer", "tracerConfig": {"diffMode": true}}),
         json!({"tracer": "4byteTracer"}),
         json!({"tracer": "noopTracer"}),
+        json!({"tracer": "flatCallTracer"}),
+        json!({"tracer": "flatCallTracer", "tracerConfig": {"convertParityErrors": true}}),
+        json!({"tracer": "flatCallTracer", "tracerConfig": {"includePrecompiles": true}}),
+        json!({"tracer": "muxTracer"}),
+        json!({"tracer": "muxTracer", "tracerConfig": {
+            "callTracer": {"withLog": true}, "4byteTracer": null, "flatCallTracer": {},
+        }}),
     ]
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod calls;
+mod flat;
 mod prestate;
 mod selectors;
 mod sstore;
@@ -17,7 +18,7 @@ use revm::{
     Inspector,
     context::LocalContextTr,
     interpreter::{
-        CallInputs, CallOutcome, CreateInputs, CreateOutcome, FrameInput, InstructionResult,
+        CallInputs, CallOutcome, CreateInputs, CreateOutcome, FrameInput, Gas, InstructionResult,
         Interpreter, InterpreterAction, InterpreterResult,
         interpreter::EthInterpreter,
         interpreter_types::{Jumps, LoopControl},
@@ -31,6 +32,7 @@ use state::{ReadError, StateReader};
 
 pub use access::{AccessListOutcome, access_list};
 pub use calls::CallFrame;
+pub use flat::{FlatAction, FlatCall, FlatOptions, FlatResult};
 pub use prestate::{Prestate, PrestateAccount};
 pub use steps::StepOptions;
 
@@ -59,6 +61,8 @@ pub enum TraceKind {
         /// Only the call of the transaction itself.
         only_top: bool,
     },
+    /// The same, one after the other: `flatCallTracer`.
+    FlatCalls(FlatOptions),
     /// What was there before: `prestateTracer`.
     Prestate {
         /// Only what changed, before and after.
@@ -68,6 +72,8 @@ pub enum TraceKind {
     Selectors,
     /// Nothing, as slowly as the others: `noopTracer`.
     Nothing,
+    /// Several of these at once, by their names: `muxTracer`.
+    Several(BTreeMap<String, Self>),
 }
 
 /// A tracer to be used, and how much it may keep.
@@ -90,6 +96,27 @@ pub struct Trace {
     pub bytes: usize,
 }
 
+impl Trace {
+    /// Says of which transaction it is, where that is told.
+    pub fn locate(&mut self, place: TracePlace) {
+        self.findings.locate(place);
+    }
+}
+
+/// The transaction that was watched, if it is one of the chain.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TracePlace {
+    /// Its block.
+    pub block_hash: Option<B256>,
+    /// The block's number.
+    pub block_number: u64,
+    /// Its hash.
+    pub transaction_hash: Option<B256>,
+    /// Its position in the block.
+    pub transaction_position: usize,
+}
+
 /// What there is to be found out.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -98,6 +125,8 @@ pub enum Findings {
     Steps(Box<RawValue>),
     /// The call of the transaction, with all that it called.
     Calls(Box<CallFrame>),
+    /// The same, one after the other.
+    FlatCalls(Vec<FlatCall>),
     /// What was there before.
     Prestate(Prestate),
     /// What changed.
@@ -111,6 +140,23 @@ pub enum Findings {
     Selectors(BTreeMap<String, u64>),
     /// An empty object.
     Nothing {},
+    /// Of several tracers, by their names.
+    Several(BTreeMap<String, Self>),
+}
+
+impl Findings {
+    fn locate(&mut self, place: TracePlace) {
+        match self {
+            Self::FlatCalls(calls) => calls.iter_mut().for_each(|call| call.place = place),
+            Self::Several(several) => several.values_mut().for_each(|each| each.locate(place)),
+            Self::Steps(_)
+            | Self::Calls(_)
+            | Self::Prestate(_)
+            | Self::Diff { .. }
+            | Self::Selectors(_)
+            | Self::Nothing {} => {}
+        }
+    }
 }
 
 /// Why there is no trace.
@@ -164,9 +210,50 @@ enum Work {
     Selectors(SelectorTracer),
     Access(AccessTracer),
     Nothing,
+    Several(BTreeMap<String, Self>),
 }
 
 impl Work {
+    fn new(kind: &TraceKind, rules: &Rules) -> Self {
+        match kind {
+            TraceKind::Steps(options) => Self::Steps(Box::new(StepTracer::new(*options, rules))),
+            TraceKind::Calls { with_log, only_top } => {
+                Self::Calls(Box::new(CallTracer::new(*with_log, *only_top)))
+            }
+            TraceKind::FlatCalls(options) => {
+                Self::Calls(Box::new(CallTracer::flat(*options, precompiles(rules))))
+            }
+            TraceKind::Prestate { diff } => Self::Prestate(PrestateTracer::new(*diff)),
+            TraceKind::Selectors => Self::Selectors(SelectorTracer::new(precompiles(rules))),
+            TraceKind::Nothing => Self::Nothing,
+            TraceKind::Several(kinds) => {
+                let works = kinds.iter().map(|(name, kind)| (name.clone(), Self::new(kind, rules)));
+                Self::Several(works.collect())
+            }
+        }
+    }
+
+    fn finish<R: StateReader>(
+        self,
+        machine: &mut Machine<'_, R>,
+        message: &Message<'_>,
+        outcome: &Outcome,
+    ) -> Result<Findings, ReadError> {
+        Ok(match self {
+            Self::Steps(steps) => Findings::Steps(steps.finish(outcome)),
+            Self::Calls(calls) => calls.finish(message, outcome),
+            Self::Prestate(prestate) => prestate.finish(machine, message)?,
+            Self::Selectors(selectors) => Findings::Selectors(selectors.finish()),
+            Self::Access(_) | Self::Nothing => Findings::Nothing {},
+            Self::Several(works) => {
+                let finish = |(name, work): (String, Self)| {
+                    Ok((name, work.finish(machine, message, outcome)?))
+                };
+                Findings::Several(works.into_iter().map(finish).collect::<Result<_, ReadError>>()?)
+            }
+        })
+    }
+
     /// How much is kept, in bytes.
     fn bytes(&self) -> usize {
         match self {
@@ -175,6 +262,123 @@ impl Work {
             Self::Prestate(prestate) => prestate.bytes(),
             Self::Selectors(selectors) => selectors.bytes(),
             Self::Access(_) | Self::Nothing => 0,
+            Self::Several(works) => works.values().map(Self::bytes).sum(),
+        }
+    }
+
+    fn step<R: StateReader>(
+        &mut self,
+        interpreter: &Interpreter<EthInterpreter>,
+        context: &mut MachineContext<'_, R>,
+        step: &Step<'_>,
+        depth: usize,
+    ) {
+        match self {
+            Self::Steps(steps) => steps.step(interpreter, context, step, depth),
+            Self::Calls(calls) => calls.step(context, step),
+            Self::Prestate(prestate) => prestate.step(step),
+            Self::Access(access) => access.step(step),
+            Self::Selectors(_) | Self::Nothing => {}
+            Self::Several(works) => {
+                works.values_mut().for_each(|work| work.step(interpreter, context, step, depth));
+            }
+        }
+    }
+
+    fn step_end(
+        &mut self,
+        gas: &Gas,
+        given: u64,
+        ended: Option<InstructionResult>,
+        site: Option<HaltSite>,
+    ) {
+        match self {
+            Self::Steps(steps) => steps.step_end(gas, given, ended, site),
+            Self::Calls(calls) => calls.step_end(ended),
+            Self::Prestate(prestate) => prestate.step_end(ended),
+            Self::Selectors(_) | Self::Access(_) | Self::Nothing => {}
+            Self::Several(works) => {
+                works.values_mut().for_each(|work| work.step_end(gas, given, ended, site));
+            }
+        }
+    }
+
+    fn log(&mut self, log: &primitives::Log, depth: usize) {
+        match self {
+            Self::Calls(calls) => calls.log(log.clone(), depth),
+            Self::Several(works) => works.values_mut().for_each(|work| work.log(log, depth)),
+            Self::Steps(_)
+            | Self::Prestate(_)
+            | Self::Selectors(_)
+            | Self::Access(_)
+            | Self::Nothing => {}
+        }
+    }
+
+    fn call<R: StateReader>(
+        &mut self,
+        context: &MachineContext<'_, R>,
+        inputs: &CallInputs,
+        depth: usize,
+    ) {
+        match self {
+            Self::Steps(steps) => steps.enter(),
+            Self::Calls(calls) => calls.call(context, inputs, depth),
+            Self::Selectors(selectors) => selectors.call(context, inputs, depth),
+            Self::Prestate(_) | Self::Access(_) | Self::Nothing => {}
+            Self::Several(works) => {
+                works.values_mut().for_each(|work| work.call(context, inputs, depth));
+            }
+        }
+    }
+
+    fn create<R: StateReader>(
+        &mut self,
+        context: &mut MachineContext<'_, R>,
+        inputs: &CreateInputs,
+        depth: usize,
+    ) {
+        match self {
+            Self::Steps(steps) => steps.enter(),
+            Self::Calls(calls) => calls.create(inputs, depth),
+            Self::Selectors(selectors) => selectors.create(inputs, depth),
+            Self::Prestate(prestate) => prestate.create(context, inputs),
+            Self::Access(_) | Self::Nothing => {}
+            Self::Several(works) => {
+                works.values_mut().for_each(|work| work.create(context, inputs, depth));
+            }
+        }
+    }
+
+    /// A frame has ended; `error` says why if it failed.
+    fn leave(
+        &mut self,
+        result: &InterpreterResult,
+        error: Option<&str>,
+        created: Option<Address>,
+        depth: usize,
+    ) {
+        match self {
+            Self::Steps(steps) => steps.leave(),
+            Self::Calls(calls) => calls.leave(result, error.map(str::to_owned), created, depth),
+            Self::Selectors(selectors) => selectors.leave(result.result),
+            Self::Prestate(_) | Self::Access(_) | Self::Nothing => {}
+            Self::Several(works) => {
+                works.values_mut().for_each(|work| work.leave(result, error, created, depth));
+            }
+        }
+    }
+
+    /// Whether it tells why a frame failed.
+    fn tells_errors(&self) -> bool {
+        match self {
+            Self::Calls(_) => true,
+            Self::Several(works) => works.values().any(Self::tells_errors),
+            Self::Steps(_)
+            | Self::Prestate(_)
+            | Self::Selectors(_)
+            | Self::Access(_)
+            | Self::Nothing => false,
         }
     }
 }
@@ -190,16 +394,7 @@ impl Tracer {
 
     /// A tracer for one message.
     pub(crate) fn new(config: &TraceConfig, rules: &Rules) -> Self {
-        let work = match &config.kind {
-            TraceKind::Steps(options) => Work::Steps(Box::new(StepTracer::new(*options, rules))),
-            TraceKind::Calls { with_log, only_top } => {
-                Work::Calls(Box::new(CallTracer::new(*with_log, *only_top)))
-            }
-            TraceKind::Prestate { diff } => Work::Prestate(PrestateTracer::new(*diff)),
-            TraceKind::Selectors => Work::Selectors(SelectorTracer::new(precompiles(rules))),
-            TraceKind::Nothing => Work::Nothing,
-        };
-        Self::of(work, config.bytes_max)
+        Self::of(Work::new(&config.kind, rules), config.bytes_max)
     }
 
     /// Whether it stopped because it may not keep more.
@@ -219,13 +414,7 @@ pub(crate) fn finish<R: StateReader>(
         return Ok(Trace { findings: Findings::Nothing {}, bytes: 0 });
     };
     let bytes = recorder.work.bytes();
-    let findings = match recorder.work {
-        Work::Steps(steps) => Findings::Steps(steps.finish(outcome)),
-        Work::Calls(calls) => Findings::Calls(Box::new(calls.finish(message, outcome))),
-        Work::Prestate(prestate) => prestate.finish(machine, message)?,
-        Work::Selectors(selectors) => Findings::Selectors(selectors.finish()),
-        Work::Access(_) | Work::Nothing => Findings::Nothing {},
-    };
+    let findings = recorder.work.finish(machine, message, outcome)?;
     Ok(Trace { findings, bytes })
 }
 
@@ -326,13 +515,7 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
             stack: interpreter.stack.data(),
             contract: interpreter.input.target_address,
         };
-        match &mut recorder.work {
-            Work::Steps(steps) => steps.step(interpreter, context, &step, recorder.depth),
-            Work::Calls(calls) => calls.step(context, &step),
-            Work::Prestate(prestate) => prestate.step(&step),
-            Work::Access(access) => access.step(&step),
-            Work::Selectors(_) | Work::Nothing => {}
-        }
+        recorder.work.step(interpreter, context, &step, recorder.depth);
     }
 
     fn step_end(
@@ -349,12 +532,7 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
             }
             Some(InterpreterAction::NewFrame(_)) | None => (None, 0),
         };
-        match &mut recorder.work {
-            Work::Steps(steps) => steps.step_end(&interpreter.gas, given, ended, recorder.site),
-            Work::Calls(calls) => calls.step_end(ended),
-            Work::Prestate(prestate) => prestate.step_end(ended),
-            Work::Selectors(_) | Work::Access(_) | Work::Nothing => {}
-        }
+        recorder.work.step_end(&interpreter.gas, given, ended, recorder.site);
         if !recorder.is_full && recorder.work.bytes() > recorder.bytes_max {
             recorder.is_full = true;
             context.journaled_state.database.watch.stop();
@@ -362,11 +540,8 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
     }
 
     fn log(&mut self, _: &mut MachineContext<'_, R>, log: primitives::Log) {
-        if let Self::On(recorder) = self
-            && let Work::Calls(calls) = &mut recorder.work
-        {
-            calls.log(log, recorder.depth);
-        }
+        let Self::On(recorder) = self else { return };
+        recorder.work.log(&log, recorder.depth);
     }
 
     fn call(
@@ -377,12 +552,7 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
         let Self::On(recorder) = self else { return None };
         recorder.depth += 1;
         recorder.site = None;
-        match &mut recorder.work {
-            Work::Steps(steps) => steps.enter(),
-            Work::Calls(calls) => calls.call(context, inputs, recorder.depth),
-            Work::Selectors(selectors) => selectors.call(context, inputs, recorder.depth),
-            Work::Prestate(_) | Work::Access(_) | Work::Nothing => {}
-        }
+        recorder.work.call(context, inputs, recorder.depth);
         None
     }
 
@@ -406,13 +576,7 @@ impl<R: StateReader> Inspector<MachineContext<'_, R>, EthInterpreter> for Tracer
         let Self::On(recorder) = self else { return None };
         recorder.depth += 1;
         recorder.site = None;
-        match &mut recorder.work {
-            Work::Steps(steps) => steps.enter(),
-            Work::Calls(calls) => calls.create(inputs, recorder.depth),
-            Work::Selectors(selectors) => selectors.create(inputs, recorder.depth),
-            Work::Prestate(prestate) => prestate.create(context, inputs),
-            Work::Access(_) | Work::Nothing => {}
-        }
+        recorder.work.create(context, inputs, recorder.depth);
         None
     }
 
@@ -446,16 +610,9 @@ impl Tracer {
         created: Option<Address>,
     ) {
         let Self::On(recorder) = self else { return };
-        match &mut recorder.work {
-            Work::Steps(steps) => steps.leave(),
-            Work::Calls(calls) => {
-                let error = (!result.result.is_ok())
-                    .then(|| halt::text_of_frame(result.result, recorder.site, &mut context.local));
-                calls.leave(result, error, created, recorder.depth);
-            }
-            Work::Selectors(selectors) => selectors.leave(result.result),
-            Work::Prestate(_) | Work::Access(_) | Work::Nothing => {}
-        }
+        let error = (!result.result.is_ok() && recorder.work.tells_errors())
+            .then(|| halt::text_of_frame(result.result, recorder.site, &mut context.local));
+        recorder.work.leave(result, error.as_deref(), created, recorder.depth);
         recorder.depth = recorder.depth.saturating_sub(1);
         // The caller goes on, and says where it is.
         recorder.site = None;

@@ -429,7 +429,8 @@ async fn shuffled_nonces_and_reorgs_lock_nobody_out() {
     let directory = TempDir::new().unwrap();
     let pool = bench.pool_at(&directory);
     let (stop, mined) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-    let following = tokio::spawn(pool.clone().run(stop.clone()));
+    let mut following = JoinSet::new();
+    following.spawn(pool.clone().run(stop.clone()));
     let adders: Vec<_> = [Origin::Local, Origin::Remote, Origin::Remote]
         .map(|origin| {
             let (pool, mined, stop) = (pool.clone(), Arc::clone(&mined), stop.clone());
@@ -470,9 +471,9 @@ async fn shuffled_nonces_and_reorgs_lock_nobody_out() {
     stop.cancel();
     adders.into_iter().for_each(|adder| adder.join().unwrap());
     let longest = watchdog.join().unwrap();
-    following.await.unwrap();
-    eprintln!("TXP-07: {nonce} reorganisations, nobody waited for longer than {longest:.2?}");
-    assert!(longest <= HELD_MAX || shuffling() < Duration::from_secs(60), "{longest:?}");
+    following.join_all().await;
+    let is_long = shuffling() > Duration::from_secs(60);
+    assert!(longest <= HELD_MAX || !is_long, "{longest:?} in {nonce} reorganisations");
     // What came while the head moved may have been refused.
     pool.catch_up();
     for account in 0..SHUFFLED_ACCOUNTS {

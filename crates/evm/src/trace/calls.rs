@@ -9,7 +9,11 @@ use revm::{
 use serde::{Serialize, Serializer};
 use state::StateReader;
 
-use super::{Step, address_of, is_refused_unseen};
+use super::{
+    Findings, Step, address_of,
+    flat::{FlatOptions, flatten},
+    is_precompile, is_refused_unseen,
+};
 use crate::{env::MachineContext, message::Message, revert_reason, transact::Outcome};
 
 /// What a frame takes beside its data, in bytes of JSON.
@@ -71,7 +75,7 @@ fn is_empty(bytes: &Bytes) -> bool {
     bytes.is_empty()
 }
 
-fn quantity<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn quantity<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value:#x}"))
 }
 
@@ -79,6 +83,8 @@ fn quantity<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error
 pub(super) struct CallTracer {
     with_log: bool,
     only_top: bool,
+    /// One after the other, and the highest address of a precompiled contract.
+    flat: Option<(FlatOptions, u8)>,
     /// From the transaction's own call to the one that runs.
     open: Vec<CallFrame>,
     done: Option<CallFrame>,
@@ -89,7 +95,20 @@ pub(super) struct CallTracer {
 
 impl CallTracer {
     pub(super) const fn new(with_log: bool, only_top: bool) -> Self {
-        Self { with_log, only_top, open: Vec::new(), done: None, farewell: None, bytes: 0 }
+        Self {
+            with_log,
+            only_top,
+            flat: None,
+            open: Vec::new(),
+            done: None,
+            farewell: None,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn flat(options: FlatOptions, precompiles: u8) -> Self {
+        let flat = Some((options, precompiles));
+        Self { flat, ..Self::new(false, false) }
     }
 
     pub(super) const fn bytes(&self) -> usize {
@@ -101,7 +120,8 @@ impl CallTracer {
     }
 
     fn enter(&mut self, frame: CallFrame) {
-        self.bytes += FRAME_BYTES + 2 * frame.input.len();
+        // A flat list says of each how deep it is.
+        self.bytes += FRAME_BYTES + 2 * frame.input.len() + 2 * self.open.len();
         self.open.push(frame);
     }
 
@@ -186,6 +206,7 @@ impl CallTracer {
         }
         self.bytes += 2 * frame.output.len();
         match self.open.last_mut() {
+            Some(_) if self.flat.is_some_and(|flat| is_left_out(&frame, flat)) => {}
             Some(caller) => caller.calls.push(frame),
             None => self.done = Some(frame),
         }
@@ -233,13 +254,24 @@ impl CallTracer {
         });
     }
 
-    pub(super) fn finish(self, message: &Message<'_>, outcome: &Outcome) -> CallFrame {
+    pub(super) fn finish(self, message: &Message<'_>, outcome: &Outcome) -> Findings {
         let mut frame = self.done.expect("a message that ran has opened and closed its frame");
         frame.gas = message.gas_limit;
         frame.gas_used = outcome.gas_used;
         forget_undone_logs(&mut frame);
-        frame
+        match self.flat {
+            Some((options, _)) => Findings::FlatCalls(flatten(frame, options)),
+            None => Findings::Calls(Box::new(frame)),
+        }
     }
+}
+
+/// Whether it calls a precompiled contract that nobody wants to hear of. Those that borrow one's code
+/// are told.
+fn is_left_out(frame: &CallFrame, (options, precompiles): (FlatOptions, u8)) -> bool {
+    !options.with_precompiles
+        && matches!(frame.r#type, "CALL" | "STATICCALL")
+        && frame.to.is_some_and(|to| is_precompile(to, precompiles))
 }
 
 /// What failed has logged nothing, nor has what it called.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,7 @@ use alloy_rlp::Decodable;
 use chain::ChainView;
 use evm::{
     BlockExecutor,
-    trace::{StepOptions, Trace, TraceConfig, TraceError, TraceKind},
+    trace::{FlatOptions, StepOptions, Trace, TraceConfig, TraceError, TraceKind, TracePlace},
 };
 use primitives::{B256, Block, RecoveredBlock, SealedBlock, SealedHeader};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,8 @@ struct TracerFields {
     with_log: Option<bool>,
     only_top_call: Option<bool>,
     diff_mode: Option<bool>,
+    convert_parity_errors: Option<bool>,
+    include_precompiles: Option<bool>,
 }
 
 /// What is to be traced, and for how long.
@@ -98,10 +101,6 @@ impl Default for Asking {
 fn asking(raw: &RawValue) -> Result<Asking, String> {
     let fields: Fields<'_> = parse::json_ref(raw)?;
     let is = |flag: Option<bool>| flag.unwrap_or(false);
-    let tracer: TracerFields = match fields.tracer_config {
-        Some(raw) => parse::json_ref::<Option<TracerFields>>(raw)?.unwrap_or_default(),
-        None => TracerFields::default(),
-    };
     let kind = match fields.tracer.as_deref() {
         None | Some("") => TraceKind::Steps(StepOptions {
             disable_stack: is(fields.disable_stack),
@@ -109,18 +108,8 @@ fn asking(raw: &RawValue) -> Result<Asking, String> {
             enable_memory: fields.enable_memory.unwrap_or(fields.disable_memory == Some(false)),
             limit: usize::try_from(fields.limit.unwrap_or(0)).unwrap_or(usize::MAX),
         }),
-        Some("callTracer") => {
-            TraceKind::Calls { with_log: is(tracer.with_log), only_top: is(tracer.only_top_call) }
-        }
-        Some("prestateTracer") => TraceKind::Prestate { diff: is(tracer.diff_mode) },
-        Some("4byteTracer") => TraceKind::Selectors,
-        Some("noopTracer") => TraceKind::Nothing,
-        Some(other) => {
-            let name: String = other.chars().take(32).collect();
-            return Err(format!(
-                "tracer {name:?} does not exist here: callTracer, prestateTracer, 4byteTracer and noopTracer do, scripts are not run"
-            ));
-        }
+        Some("muxTracer") => several(fields.tracer_config)?,
+        Some(name) => kind(name, fields.tracer_config)?,
     };
     let time_max = match fields.timeout.as_deref() {
         Some(text) => duration(text)?.min(Duration::from_secs(TRACE_SECONDS_MAX)),
@@ -131,6 +120,45 @@ fn asking(raw: &RawValue) -> Result<Asking, String> {
         block: fields.block_overrides.map(block_overrides).transpose()?.unwrap_or_default(),
     };
     Ok(Asking { kind, time_max, pretences })
+}
+
+/// Several tracers at once: the configuration has the name of each, and its own.
+fn several(config: Option<&RawValue>) -> Result<TraceKind, String> {
+    let config: Option<BTreeMap<String, &RawValue>> =
+        config.map(parse::json_ref).transpose()?.flatten();
+    let kinds = config.unwrap_or_default().into_iter().map(|(name, config)| {
+        let kind = kind(&name, Some(config))?;
+        Ok((name, kind))
+    });
+    Ok(TraceKind::Several(kinds.collect::<Result<_, String>>()?))
+}
+
+/// A tracer by its name.
+fn kind(name: &str, config: Option<&RawValue>) -> Result<TraceKind, String> {
+    let is = |flag: Option<bool>| flag.unwrap_or(false);
+    let config: Option<TracerFields> = config.map(parse::json_ref).transpose()?.flatten();
+    let config = config.unwrap_or_default();
+    let flat = |with_parity_errors: bool, with_precompiles: bool| {
+        TraceKind::FlatCalls(FlatOptions { with_parity_errors, with_precompiles })
+    };
+    Ok(match name {
+        "callTracer" => {
+            TraceKind::Calls { with_log: is(config.with_log), only_top: is(config.only_top_call) }
+        }
+        "flatCallTracer" => flat(is(config.convert_parity_errors), is(config.include_precompiles)),
+        "parityTracer" => flat(true, true),
+        "prestateTracer" => TraceKind::Prestate { diff: is(config.diff_mode) },
+        "4byteTracer" => TraceKind::Selectors,
+        "noopTracer" => TraceKind::Nothing,
+        "muxTracer" => return Err("a muxTracer cannot be within another".to_owned()),
+        other => {
+            let name: String = other.chars().take(32).collect();
+            return Err(format!(
+                "tracer {name:?} does not exist here: callTracer, flatCallTracer, muxTracer, \
+                 parityTracer, prestateTracer, 4byteTracer and noopTracer do, scripts are not run"
+            ));
+        }
+    })
 }
 
 /// A duration as Go writes it: `1m30s`, `1.5s`, `300ms`.
@@ -240,7 +268,9 @@ fn trace_transaction(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcErr
     for (at, (tx, sender)) in signed.enumerate() {
         clock.begin_part();
         if at == index {
-            return Ok(executor.trace(tx, *sender, &config)?);
+            let mut trace = executor.trace(tx, *sender, &config)?;
+            trace.locate(place_of(&block, index));
+            return Ok(trace);
         }
         let executed = executor.execute(tx, *sender).map(drop);
         if executor.has_stopped() {
@@ -249,6 +279,15 @@ fn trace_transaction(api: &Api, params: &mut Params<'_>) -> Result<Trace, RpcErr
         executed?;
     }
     Err(RpcError::refused("transaction not found"))
+}
+
+fn place_of(block: &RecoveredBlock, position: usize) -> TracePlace {
+    TracePlace {
+        block_hash: Some(block.hash()),
+        block_number: block.header().number,
+        transaction_hash: Some(*block.body().transactions[position].tx_hash()),
+        transaction_position: position,
+    }
 }
 
 /// A transaction of a traced block.
@@ -273,9 +312,11 @@ fn of_block(
     let mut executor = executor.looking_back(&is_late);
     let mut config = TraceConfig { kind: asking.kind, bytes_max: RESPONSE_BYTES_MAX };
     let mut traces = Vec::with_capacity(block.body().transactions.len());
-    for (tx, sender) in block.body().transactions.iter().zip(block.senders()) {
+    let signed = block.body().transactions.iter().zip(block.senders());
+    for (at, (tx, sender)) in signed.enumerate() {
         clock.begin_part();
-        let result = executor.trace(tx, *sender, &config)?;
+        let mut result = executor.trace(tx, *sender, &config)?;
+        result.locate(place_of(block, at));
         config.bytes_max = config.bytes_max.saturating_sub(result.bytes);
         traces.push(TracedTransaction { tx_hash: *tx.tx_hash(), result });
     }

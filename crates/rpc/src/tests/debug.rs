@@ -126,6 +126,15 @@ async fn a_call_is_traced_in_a_block_and_a_state_that_it_pretends() {
         fixture.result("debug_traceCall", json!([call, "latest", nothing])).await,
         json!({})
     );
+    let several = json!({"tracer": "muxTracer", "tracerConfig": {
+        "parityTracer": null,
+        "flatCallTracer": {"includePrecompiles": true},
+        "4byteTracer": null,
+    }});
+    let traces = fixture.result("debug_traceCall", json!([call, "latest", several])).await;
+    assert_eq!(traces["4byteTracer"], json!({"0xdeadbeef-2": 1}));
+    assert_eq!(traces["parityTracer"][0]["action"]["input"], "0xdeadbeef0102");
+    assert_eq!(traces["parityTracer"], traces["flatCallTracer"]);
 }
 
 #[tokio::test]
@@ -159,6 +168,10 @@ async fn what_cannot_be_traced_is_said_in_geths_words() {
     let (code, text) = fixture.error("debug_traceBlockByNumber", script).await;
     assert_eq!(code, -32602);
     assert!(text.contains("scripts are not run"), "{text}");
+    let within = json!({"tracer": "muxTracer", "tracerConfig": {"muxTracer": {}}});
+    let (code, text) = fixture.error("debug_traceBlockByNumber", json!(["0x0", within])).await;
+    assert_eq!(code, -32602);
+    assert!(text.contains("a muxTracer cannot be within another"), "{text}");
 }
 
 #[tokio::test]
