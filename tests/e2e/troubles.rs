@@ -118,7 +118,7 @@ fn a_miner_without_memory_for_its_dag_is_up_and_says_so() {
     let datadir = folder.path().join("miner");
     // Room for the node, but not for the gibibyte of a DAG that no file may hold.
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 1800000; exec \"$0\" \"$@\"", text(hematite())]);
+    command.args(["-c", "ulimit -v 1000000; exec \"$0\" \"$@\"", text(hematite())]);
     command.args(["--role", "miner", "--genesis", "book", "--datadir", text(&datadir)]).envs(ALONE);
     command.args(["--ethash.dagsondisk", "0", "--miner.threads", "1", "--http.port", "0"]);
     command.args(["--miner.etherbase", "0x00000000000000000000000000000000000000aa"]);
