@@ -247,7 +247,7 @@ def signed(count, first_nonce):
 
 
 def bench_intake(runs, work, count=1300, batch=100, slices=4, connections=16):
-    """Both nodes run, and take their transactions in turns of a slice: a neighbour's noise hits both."""
+    """Both take their transactions in turns of a slice, the other stopped: a neighbour's noise hits both."""
     address = "0x" + subprocess.check_output(
         [f"{CACHE}/venv/web3-7/bin/python", "-c",
          "from eth_account import Account; print(Account.from_key('0x'+'11'*31+'01').address)"]).decode().strip()[2:]
@@ -271,9 +271,12 @@ def bench_intake(runs, work, count=1300, batch=100, slices=4, connections=16):
             share = len(requests) // slices
             for first in range(0, len(requests), share):
                 for side, node in enumerate(nodes):
+                    # What a node has put off is not done in the other's time.
+                    nodes[1 - side].process.send_signal(signal.SIGSTOP)
                     took, results = pour(node.port, used, requests[first:first + share])
                     seconds[side] += took
                     accepted[side] += results
+                    nodes[1 - side].process.send_signal(signal.SIGCONT)
             for side, node in enumerate(nodes):
                 assert accepted[side] == count, f"side {side}: {accepted[side]} of {count} accepted"
                 rates[side].append(count / seconds[side])

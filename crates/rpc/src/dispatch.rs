@@ -7,7 +7,6 @@
 //! them are not geth's, so that part is ours.
 
 use std::{
-    collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -19,6 +18,7 @@ use jsonrpsee::{
     types::{ErrorObjectOwned, Id, Params, error::OVERSIZED_RESPONSE_CODE},
 };
 use miner::MinerHandle;
+use primitives::map::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::{sync::Semaphore, time};
@@ -26,6 +26,7 @@ use tokio::{sync::Semaphore, time};
 use crate::{
     budget::{Budget, Share},
     error::RpcError,
+    metrics::Durations,
     pace::{Pace, breathe},
     subscriptions::{self, Caller},
 };
@@ -105,6 +106,7 @@ type RunBriefly = Arc<dyn Fn(Option<&str>, usize) -> Option<MethodResponse> + Se
 /// The methods a server answers, by name.
 pub struct Methods {
     module: RpcModule<()>,
+    durations: HashMap<&'static str, Durations>,
     /// Of those that are not always light.
     weights: HashMap<&'static str, Weight>,
     /// Those that do several calls in less time than one after the other.
@@ -123,9 +125,10 @@ impl Default for Methods {
     fn default() -> Self {
         Self {
             module: RpcModule::new(()),
-            weights: HashMap::new(),
-            many: HashMap::new(),
-            brief: HashMap::new(),
+            durations: HashMap::default(),
+            weights: HashMap::default(),
+            many: HashMap::default(),
+            brief: HashMap::default(),
         }
     }
 }
@@ -145,6 +148,7 @@ impl Methods {
             run(params.as_str()).map(|result| Shared(Arc::new(result)))
         };
         self.module.register_method(name, method).expect("every method has a name of its own");
+        self.durations.insert(name, Durations::default());
         if weight != Weight::Light {
             self.weights.insert(name, weight);
         }
@@ -213,6 +217,13 @@ impl Methods {
     /// The names, in no order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.module.method_names()
+    }
+
+    /// Some calls of a method were answered, each in this time.
+    fn answered(&self, name: &'static str, each: Duration, calls: usize) {
+        if let Some(durations) = self.durations.get(name) {
+            durations.answered(name, each, calls);
+        }
     }
 
     fn weight(&self, name: &str) -> Weight {
@@ -581,7 +592,7 @@ impl Dispatcher {
         } else {
             method.run(params)
         };
-        crate::metrics::answered(name, start.elapsed(), 1);
+        self.methods.answered(name, start.elapsed(), 1);
         counted(name, response)
     }
 
@@ -661,7 +672,7 @@ impl Dispatcher {
             guarded(name, || run(&params, bytes_max))
         };
         let each = start.elapsed() / u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        crate::metrics::answered(name, each, calls.len());
+        self.methods.answered(name, each, calls.len());
         let counted = |response| counted(name, response);
         let responses = responses.unwrap_or_else(all_fail);
         responses.into_iter().map(counted).collect()
