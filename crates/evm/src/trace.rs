@@ -305,7 +305,7 @@ impl Work {
 
     fn log(&mut self, log: &primitives::Log, depth: usize) {
         match self {
-            Self::Calls(calls) => calls.log(log.clone(), depth),
+            Self::Calls(calls) => calls.log(log, depth),
             Self::Several(works) => works.values_mut().for_each(|work| work.log(log, depth)),
             Self::Steps(_)
             | Self::Prestate(_)

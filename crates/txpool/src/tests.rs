@@ -1,10 +1,7 @@
 //! The pool on a chain.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -383,7 +380,7 @@ async fn the_best_of_the_pool_can_be_mined() {
 /// For how long nonces are shuffled: `HEMATITE_TIER=long` makes it an hour.
 fn shuffling() -> Duration {
     let is_long = std::env::var("HEMATITE_TIER").is_ok_and(|tier| tier == "long");
-    Duration::from_secs(if is_long { 3_600 } else { 2 })
+    if is_long { Duration::from_secs(3_600) } else { Duration::ZERO }
 }
 
 /// How long the pool may keep anybody waiting.
@@ -391,35 +388,57 @@ const HELD_MAX: Duration = Duration::from_millis(500);
 
 const SHUFFLED_ACCOUNTS: u8 = 100;
 const SHUFFLED_NONCES: u64 = 8;
+const SHUFFLED_ROUNDS: u64 = 5;
 
-/// Adds transactions of many accounts until told to stop, in an order in which few fit at once.
-fn shuffle(pool: &Pool, origin: Origin, mined: &AtomicU64, stop: &CancellationToken) {
+/// Adds the next transactions of all accounts in an order in which few fit at once.
+fn shuffle(pool: &Pool, origin: Origin, nonce: u64) {
     let accounts = u64::from(SHUFFLED_ACCOUNTS);
     let count = accounts * SHUFFLED_NONCES;
-    while !stop.is_cancelled() {
-        let first = mined.load(Ordering::Relaxed);
-        // 487 is prime, so that each comes once a round.
-        let places: Vec<u64> = (0..count).map(|step| step * 487 % count).collect();
-        for some in places.chunks(if origin == Origin::Local { 1 } else { 50 }) {
-            let of = |place: &u64| {
-                let account = u8::try_from(place % accounts).unwrap();
-                transfer(account, first + place / accounts)
-            };
-            for answer in pool.add_many(origin, some.iter().map(of).collect()) {
-                match answer {
-                    Ok(_)
-                    | Err(
-                        PoolError::AlreadyKnown
-                        | PoolError::NonceTooLow
-                        | PoolError::Busy
-                        | PoolError::ReplacementUnderpriced,
-                    ) => {}
-                    Err(error) => panic!("{error}"),
-                }
+    // 487 is prime, so that each comes once.
+    let places: Vec<u64> = (0..count).map(|step| step * 487 % count).collect();
+    for some in places.chunks(if origin == Origin::Local { 1 } else { 50 }) {
+        let of = |place: &u64| {
+            let account = u8::try_from(place % accounts).unwrap();
+            transfer(account, nonce + place / accounts)
+        };
+        for answer in pool.add_many(origin, some.iter().map(of).collect()) {
+            match answer {
+                Ok(_)
+                | Err(
+                    PoolError::AlreadyKnown
+                    | PoolError::NonceTooLow
+                    | PoolError::Busy
+                    | PoolError::ReplacementUnderpriced,
+                ) => {}
+                Err(error) => panic!("{error}"),
             }
         }
-        thread::sleep(Duration::from_millis(250));
     }
+}
+
+/// A block that is taken back for two others. What was in it is in the third again.
+fn reorganisation(bench: &mut Bench, nonce: u64) -> [SealedBlock; 3] {
+    let of = |rest: u8| -> Vec<Transaction> {
+        let accounts = (0..SHUFFLED_ACCOUNTS).filter(|account| account % 2 == rest);
+        accounts.map(|account| transfer(account, nonce)).collect()
+    };
+    let parent = bench.head();
+    let first = bench.build(parent, "a", of(0));
+    let second = bench.build(parent, "b", of(1));
+    let third = bench.build(second.hash(), "c", of(0));
+    [first, second, third]
+}
+
+/// The longest that one who only looks has waited.
+async fn longest_wait(pool: Pool, stop: CancellationToken) -> Duration {
+    let mut longest = Duration::ZERO;
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let began = Instant::now();
+        let _ = pool.status();
+        longest = longest.max(began.elapsed());
+    }
+    longest
 }
 
 /// TXP-07: nonces in any order, from users and peers, while the head moves on and back.
@@ -428,52 +447,28 @@ async fn shuffled_nonces_and_reorgs_lock_nobody_out() {
     let mut bench = Bench::of(spec_of(book_forks(), SHUFFLED_ACCOUNTS));
     let directory = TempDir::new().unwrap();
     let pool = bench.pool_at(&directory);
-    let (stop, mined) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-    let mut following = JoinSet::new();
+    let stop = CancellationToken::new();
+    let (mut following, mut watching) = (JoinSet::new(), JoinSet::new());
     following.spawn(pool.clone().run(stop.clone()));
-    let adders: Vec<_> = [Origin::Local, Origin::Remote, Origin::Remote]
-        .map(|origin| {
-            let (pool, mined, stop) = (pool.clone(), Arc::clone(&mined), stop.clone());
-            thread::spawn(move || shuffle(&pool, origin, &mined, &stop))
-        })
-        .into();
-    let watched = (pool.clone(), stop.clone());
-    let watchdog = thread::spawn(move || {
-        let (pool, stop) = watched;
-        let mut longest = Duration::ZERO;
-        while !stop.is_cancelled() {
-            let began = Instant::now();
-            let _ = pool.status();
-            longest = longest.max(began.elapsed());
-            thread::sleep(Duration::from_millis(1));
+    watching.spawn(longest_wait(pool.clone(), stop.clone()));
+    let (began, mut nonce) = (Instant::now(), 0);
+    while nonce < SHUFFLED_ROUNDS || began.elapsed() < shuffling() {
+        let mut adders = JoinSet::new();
+        for origin in [Origin::Local, Origin::Remote, Origin::Remote] {
+            let pool = pool.clone();
+            adders.spawn_blocking(move || shuffle(&pool, origin, nonce));
         }
-        longest
-    });
-    let began = Instant::now();
-    let mut nonce = 0;
-    while began.elapsed() < shuffling() {
-        let parent = bench.head();
-        let of = |accounts: &dyn Fn(&u8) -> bool| -> Vec<Transaction> {
-            (0..SHUFFLED_ACCOUNTS).filter(accounts).map(|each| transfer(each, nonce)).collect()
-        };
-        let (even, odd) = (of(&|each| each % 2 == 0), of(&|each| each % 2 == 1));
-        // The first block is taken back; what was in it is in the third again.
-        let first = bench.build(parent, "a", even.clone());
-        let second = bench.build(parent, "b", odd);
-        let third = bench.build(second.hash(), "c", even);
-        for block in [first, second, third] {
+        for block in reorganisation(&mut bench, nonce) {
             bench.import(block).await;
         }
+        adders.join_all().await;
+        pool.ground().inner.audit();
         nonce += 1;
-        mined.store(nonce, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     stop.cancel();
-    adders.into_iter().for_each(|adder| adder.join().unwrap());
-    let longest = watchdog.join().unwrap();
     following.join_all().await;
-    let is_long = shuffling() > Duration::from_secs(60);
-    assert!(longest <= HELD_MAX || !is_long, "{longest:?} in {nonce} reorganisations");
+    let longest = watching.join_all().await[0];
+    assert!(longest <= HELD_MAX || shuffling().is_zero(), "{longest:?} in {nonce} rounds");
     // What came while the head moved may have been refused.
     pool.catch_up();
     for account in 0..SHUFFLED_ACCOUNTS {

@@ -83,7 +83,7 @@ pub(super) fn quantity<S: Serializer>(value: &u64, serializer: S) -> Result<S::O
 pub(super) struct CallTracer {
     with_log: bool,
     only_top: bool,
-    /// One after the other, and the highest address of a precompiled contract.
+    /// One after the other, each with the way to it, and the highest address of a precompiled contract.
     flat: Option<(FlatOptions, u8)>,
     /// From the transaction's own call to the one that runs.
     open: Vec<CallFrame>,
@@ -120,8 +120,10 @@ impl CallTracer {
     }
 
     fn enter(&mut self, frame: CallFrame) {
-        // A flat list says of each how deep it is.
-        self.bytes += FRAME_BYTES + 2 * frame.input.len() + 2 * self.open.len();
+        self.bytes += FRAME_BYTES + 2 * frame.input.len();
+        if self.flat.is_some() {
+            self.bytes += size_of::<usize>() * self.open.len();
+        }
         self.open.push(frame);
     }
 
@@ -212,13 +214,13 @@ impl CallTracer {
         }
     }
 
-    pub(super) fn log(&mut self, log: Log, depth: usize) {
+    pub(super) fn log(&mut self, log: &Log, depth: usize) {
         if !self.with_log || !self.is_wanted(depth) {
             return;
         }
         let Some(frame) = self.open.last_mut() else { return };
         self.bytes += LOG_BYTES + 2 * log.data.data.len();
-        let (topics, data) = log.data.split();
+        let (topics, data) = log.data.clone().split();
         frame.logs.push(CallLog { address: log.address, topics, data });
     }
 
