@@ -129,15 +129,19 @@ impl Gauge {
         let (peak, calls) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
         let stop = Arc::new(AtomicBool::new(false));
         let watched = (Arc::clone(&peak), Arc::clone(&stop));
+        // An attack may be over before a thread has begun: each looks once at least.
         let watcher = thread::spawn(move || {
-            while !watched.1.load(Ordering::Relaxed) {
+            loop {
                 watched.0.fetch_max(process.rss(), Ordering::Relaxed);
+                if watched.1.load(Ordering::Relaxed) {
+                    break;
+                }
                 thread::sleep(LOOK_INTERVAL);
             }
         });
         let (mut rpc, sampled) = (rpc.again(), (Arc::clone(&calls), Arc::clone(&stop)));
         let caller = thread::spawn(move || {
-            while !sampled.1.load(Ordering::Relaxed) {
+            loop {
                 let called = Instant::now();
                 let answer = rpc.try_call("eth_blockNumber", &json!([]));
                 let took = answer.map_or(Duration::MAX, |_| called.elapsed());
@@ -146,6 +150,9 @@ impl Gauge {
                     calls.push(took);
                 }
                 drop(calls);
+                if sampled.1.load(Ordering::Relaxed) {
+                    break;
+                }
                 thread::sleep(LOOK_INTERVAL);
             }
         });
