@@ -120,6 +120,18 @@ fn our_console_attaches_over_every_transport() {
 }
 
 #[test]
+fn a_node_that_tells_little_is_greeted_without_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let datadir = folder.path().join("node");
+    let args =
+        ["--genesis", "book", "--datadir", text(&datadir), "--nodiscover", "--ops.addr", "off"];
+    let node = Node::start_offering(&args, "eth,debug");
+    let printed = shown(&run_with_input(&["attach", &node.rpc.url()], "exit\n"));
+    assert!(printed.contains("\n\n modules: debug:1.0 eth:1.0 rpc:1.0\n"), "{printed}");
+    node.stop_well();
+}
+
+#[test]
 fn lines_of_a_pipe_are_answered_as_geth_answers_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let datadir = folder.path().join("node");

@@ -232,8 +232,8 @@
   // Called with what `rpc_modules` answered, as JSON.
   lib.attach = function (modules) { lib.publish(JSON.parse(modules)); };
 
-  lib.welcome = function (greeting, hint) {
-    const lines = [greeting, '', 'instance: ' + web3.version.node];
+  const facts = function () {
+    const lines = ['instance: ' + web3.version.node];
     try {
       lines.push('coinbase: ' + eth.coinbase);
     } catch (error) {
@@ -246,7 +246,17 @@
     } catch (error) {
       // A transport without `admin`.
     }
-    lines.push(' modules: ' + lib.modules.join(' '), '', hint);
+    return lines;
+  };
+
+  lib.welcome = function (greeting, hint) {
+    let told = [];
+    try {
+      told = facts();
+    } catch (error) {
+      // As in geth: a transport without `web3` or `eth` is no reason not to say what there is.
+    }
+    const lines = [greeting, ''].concat(told, ' modules: ' + lib.modules.join(' '), '', hint);
     return lib.inspect.harmless(lines.join('\n'));
   };
 
